@@ -1,0 +1,162 @@
+"""The whole transformer on one page: decoder-only, learned positions, ReLU MLP, no biases, either placement of LayerNorm.
+
+    X_0 = token embedding + position embedding
+    post-LN:  Y = LN(X + attn(X)),  X' = LN(Y + mlp(Y))            no final LayerNorm
+    pre-LN:   Y = X + attn(LN(X)),  X' = Y + mlp(LN(Y))            and a final LayerNorm
+    attn(X) = softmax(mask(X W_q W_k^T X^T) / sqrt(d_head)) X W_v W_o,   mlp(X) = ReLU(X W_in) W_out
+
+Weights act from the right (row vectors, x W). Initialisation: every weight matrix, embeddings included, is drawn from
+N(0, (d_in^-gamma)^2), with d_in its number of rows (d_model for the embeddings): gamma = 0.5 is the usual scale, a
+larger gamma is a *smaller* initialisation. Sources: arXiv 2405.15302 section 2 and appendix; post-LN Vaswani et al.
+2017; pre-LN Xiong et al. 2020. The page's style owes to nanoGPT, its named activations to TransformerLens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+Tap = Callable[[str, Tensor], Tensor]  # sees every named activation, and returns what the model goes on with
+LAYERNORMS = ("post", "pre")
+NOISES = ("none", "identity", "gaussian", "orthogonal")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and choices of one model. `d_head` is per head."""
+
+    n_layers: int = 3
+    d_model: int = 64
+    d_head: int = 64
+    d_mlp: int = 64
+    n_heads: int = 1
+    vocab_size: int = 101
+    n_pos: int = 13
+    layernorm: str = "post"
+    gamma: float = 0.7
+    noise: str = "none"
+
+    def __post_init__(self):
+        for name in ("n_layers", "d_model", "d_head", "d_mlp", "n_heads", "vocab_size", "n_pos"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least 1.")
+        if self.layernorm not in LAYERNORMS:
+            raise ValueError(f"layernorm={self.layernorm!r} is not known: choose 'post' or 'pre'.")
+        if not 0 <= self.gamma <= 3:
+            raise ValueError(f"gamma={self.gamma!r} is out of range: choose 0..3 (0.5 is usual, larger starts smaller).")
+        if self.noise not in NOISES:
+            raise ValueError(f"noise={self.noise!r} is not known: choose one of {', '.join(NOISES)}.")
+        if self.noise != "none":
+            raise ValueError(f"noise={self.noise!r} is not part of this version of the course: use noise='none'.")
+
+
+class Block(nn.Module):
+    """One layer: attention, then MLP, each added to the residual stream."""
+
+    def __init__(self, cfg: ModelConfig, layer: int, generator: torch.Generator):
+        super().__init__()
+        self.cfg, self.path, self.width = cfg, f"blocks.{layer}", cfg.n_heads * cfg.d_head
+        self.w_q, self.w_k, self.w_v = (_draw(cfg.d_model, self.width, cfg, generator) for _ in range(3))
+        self.w_o = _draw(self.width, cfg.d_model, cfg, generator)
+        self.w_in = _draw(cfg.d_model, cfg.d_mlp, cfg, generator)
+        self.w_out = _draw(cfg.d_mlp, cfg.d_model, cfg, generator)
+        self.ln_attn, self.ln_mlp = nn.LayerNorm(cfg.d_model), nn.LayerNorm(cfg.d_model)
+
+    def forward(self, x: Float[Tensor, "batch pos d_model"], tap: Tap, last: bool) -> Float[Tensor, "batch query d_model"]:
+        """`last`: compute the residual stream at the last position alone; keys and values are still needed everywhere."""
+        pre, path = self.cfg.layernorm == "pre", self.path
+        x = tap(f"{path}.resid_pre", x)
+        attn = self.attention(self.ln_attn(x) if pre else x, tap, last)
+        y = (x[:, -1:] if last else x) + tap(f"{path}.attn.out", attn)
+        y = tap(f"{path}.resid_mid", y if pre else self.ln_attn(y))
+        mlp = F.relu((self.ln_mlp(y) if pre else y) @ self.w_in) @ self.w_out
+        x = y + tap(f"{path}.mlp.out", mlp)
+        return tap(f"{path}.resid_post", x if pre else self.ln_mlp(x))
+
+    def attention(self, x: Tensor, tap: Tap, last: bool) -> Float[Tensor, "batch query d_model"]:
+        path, (n_batch, n_pos, _) = f"{self.path}.attn", x.shape
+
+        def heads(x: Tensor, w: Tensor) -> Float[Tensor, "batch head pos d_head"]:
+            return (x @ w).view(n_batch, -1, self.cfg.n_heads, self.cfg.d_head).transpose(1, 2)
+
+        q = tap(f"{path}.q", heads(x[:, -1:] if last else x, self.w_q))
+        k = tap(f"{path}.k", heads(x, self.w_k))
+        v = tap(f"{path}.v", heads(x, self.w_v))
+        scores = q @ k.transpose(-1, -2) / sqrt(self.cfg.d_head)  # batch head query key
+        if not last:
+            future = torch.ones(n_pos, n_pos, dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(future, float("-inf"))
+        pattern = tap(f"{path}.pattern", tap(f"{path}.scores", scores).softmax(dim=-1))
+        z = tap(f"{path}.z", pattern @ v)
+        return z.transpose(1, 2).reshape(n_batch, -1, self.width) @ self.w_o
+
+
+class Transformer(nn.Module):
+    """Names the token that follows: logits over the vocabulary, at the last position unless all are asked for."""
+
+    def __init__(self, cfg: ModelConfig, *, generator: torch.Generator):
+        super().__init__()
+        self.cfg = cfg
+        self.w_e = nn.Parameter(torch.randn(cfg.vocab_size, cfg.d_model, generator=generator) * cfg.d_model**-cfg.gamma)
+        self.w_pos = nn.Parameter(torch.randn(cfg.n_pos, cfg.d_model, generator=generator) * cfg.d_model**-cfg.gamma)
+        self.blocks = nn.ModuleList(Block(cfg, layer, generator) for layer in range(cfg.n_layers))
+        self.ln_final = nn.LayerNorm(cfg.d_model) if cfg.layernorm == "pre" else nn.Identity()
+        self.w_u = _draw(cfg.d_model, cfg.vocab_size, cfg, generator)
+
+    def forward(self, tokens: Int[Tensor, "batch pos"], positions: str = "last", tap: Tap | None = None) -> Tensor:
+        """Logits "batch vocab" at the last position, or "batch pos vocab" with positions="all".
+
+        The first form computes no more than it needs: the last layer's queries and MLP at one position. `tap` reads and
+        changes named activations (see `matchlib.hooks`). Raises ValueError for tokens of the wrong shape or range.
+        """
+        if positions not in ("last", "all"):
+            raise ValueError(f"positions={positions!r} is not known: choose 'last' or 'all'.")
+        if tokens.dim() != 2 or not 1 <= tokens.shape[1] <= self.cfg.n_pos:
+            raise ValueError(f"tokens of shape {tuple(tokens.shape)} do not fit: give (batch, 1..{self.cfg.n_pos}).")
+        tap = tap or _unchanged
+        x = tap("embed", self.embed_tokens(tokens)) + tap("pos_embed", self.w_pos[: tokens.shape[1]])
+        for block in self.blocks:
+            x = block(x, tap, last=positions == "last" and block is self.blocks[-1])
+        logits = self.ln_final(x) @ self.w_u
+        return logits[:, -1] if positions == "last" else logits
+
+    def embed_tokens(self, ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n d_model"]:
+        """Embeddings without positions. Raises ValueError for an id outside the vocabulary."""
+        if ids.device.type == "cpu" and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.cfg.vocab_size:
+            raise ValueError(
+                f"Token ids {int(ids.min())}..{int(ids.max())} leave the vocabulary: allowed are 0..{self.cfg.vocab_size - 1}."
+            )
+        return F.embedding(ids, self.w_e)
+
+    def w_qk(self, layer: int, head: int | None = None) -> Float[Tensor, "d_model d_model"]:
+        """W_qk = W_q W_k^T of a layer: x W_qk y^T is the score of query x and key y, before / sqrt(d_head).
+
+        head: one of several, or None for their sum. Raises IndexError for a layer or head that does not exist.
+        """
+        block, part = self._part(layer, head)
+        return block.w_q[:, part] @ block.w_k[:, part].T
+
+    def w_vo(self, layer: int, head: int | None = None) -> Float[Tensor, "d_model d_model"]:
+        """W_vo = W_v W_o of a layer: what attention writes where it reads x is x W_vo. Arguments as in `w_qk`."""
+        block, part = self._part(layer, head)
+        return block.w_v[:, part] @ block.w_o[part]
+
+    def _part(self, layer: int, head: int | None) -> tuple[Block, slice]:
+        for name, value, n in (("layer", layer, self.cfg.n_layers), ("head", head or 0, self.cfg.n_heads)):
+            if type(value) is not int or not 0 <= value < n:
+                raise IndexError(f"{name} {value!r} does not exist: this model has {name}s 0..{n - 1}.")
+        size = self.cfg.d_head
+        return self.blocks[layer], slice(None) if head is None else slice(head * size, (head + 1) * size)
+
+
+def _draw(d_in: int, d_out: int, cfg: ModelConfig, generator: torch.Generator) -> nn.Parameter:
+    return nn.Parameter(torch.randn(d_in, d_out, generator=generator) * d_in**-cfg.gamma)
+
+
+def _unchanged(name: str, x: Tensor) -> Tensor:
+    return x

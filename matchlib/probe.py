@@ -1,0 +1,125 @@
+"""Does a model match? Kernels, matching matrices, scores, attention on the expected edge, and their controls.
+
+Layer 0 pairs: the second token of an edge, b, takes up the first, a, through W_vo(0). Each later layer l matches: the
+last position asks with the newest token it holds, written by W_vo(l-1) (or its own embedding at l = 1), and the keys
+answer with the predecessor that they hold. Token x against token y then scores x Ker y^T, with
+
+    Ker(1) = W_qk(1) W_vo(0)^T         Ker(l) = W_vo(l-1) W_qk(l) W_vo(0)^T  for l >= 2
+
+LayerNorm, MLPs and positions are left out: a kernel describes the linear path alone, and lesson 04 tests whether that
+path is what answers. Source: arXiv 2405.15302 section 3; the kernels for l >= 2 follow from its figures.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from matchlib.data import Batch
+from matchlib.hooks import cache
+from matchlib.model import ModelConfig, Transformer
+
+Tokens = Int[Tensor, "token"] | Float[Tensor, "token d_model"] | None
+
+
+@torch.no_grad()
+def kernel(model: Transformer, layer: int) -> Float[Tensor, "d_model d_model"]:
+    """Ker of a matching layer, 1..n_layers-1. Raises IndexError for another."""
+    ker = model.w_qk(check_layer(model.cfg, layer)) @ model.w_vo(0).T
+    return ker if layer == 1 else model.w_vo(layer - 1) @ ker
+
+
+def check_layer(cfg: ModelConfig, layer: int) -> int:
+    """The layer, if it can match. Raises IndexError otherwise."""
+    if type(layer) is not int or not 1 <= layer < cfg.n_layers:
+        raise IndexError(
+            f"layer {layer!r} has no kernel: matching happens in layers 1..{cfg.n_layers - 1}, layer 0 pairs."
+            if cfg.n_layers > 1
+            else f"layer {layer!r} has no kernel: a model of one layer can pair but not match."
+        )
+    return layer
+
+
+@torch.no_grad()
+def matching_matrix(model: Transformer, layer: int, tokens: Tokens = None) -> Float[Tensor, "query key"]:
+    """h(X) = X Ker X^T: matching means that the diagonal is the largest entry of its row.
+
+    tokens: ids; or vectors, e.g. from `gaussian_tokens`; or None for every token of the vocabulary but padding.
+    """
+    x = token_vectors(model, tokens)
+    return x @ kernel(model, layer) @ x.T
+
+
+@torch.no_grad()
+def token_vectors(model: Transformer, tokens: Tokens = None) -> Float[Tensor, "token d_model"]:
+    """The vectors that `tokens` stands for (see `matching_matrix`). Raises ValueError for a wrong shape."""
+    device = model.w_e.device
+    if tokens is None:
+        tokens = torch.arange(1, model.cfg.vocab_size, device=device)
+    if not tokens.is_floating_point():
+        tokens = model.embed_tokens(tokens)
+    if tokens.dim() != 2 or tokens.shape[1] != model.cfg.d_model:
+        raise ValueError(f"vectors of shape {tuple(tokens.shape)} do not fit: give (n, {model.cfg.d_model}).")
+    return tokens.to(device)
+
+
+@torch.no_grad()
+def gaussian_tokens(model: Transformer, n: int, generator: torch.Generator) -> Float[Tensor, "n d_model"]:
+    """Tokens that never existed: Gaussian vectors with the standard deviation of the model's token embeddings."""
+    return torch.randn(n, model.cfg.d_model, generator=generator).to(model.w_e.device) * model.w_e[1:].std()
+
+
+def matching_score(model: Transformer, layer: int, tokens: Tokens = None) -> float:
+    """Mean over rows of the diagonal of softmax(h(X)), in [0, 1]; 1 / n where h says nothing."""
+    return score(matching_matrix(model, layer, tokens))
+
+
+def argmax_score(model: Transformer, layer: int, tokens: Tokens = None) -> float:
+    """Share of rows of h(X) whose largest entry is the diagonal, in [0, 1]. Unlike the softmax it ignores scale."""
+    return argmax_of(matching_matrix(model, layer, tokens))
+
+
+def score(h: Float[Tensor, "query key"]) -> float:
+    """The matching score of any square matrix."""
+    return h.softmax(dim=-1).diagonal().mean().item()
+
+
+def argmax_of(h: Float[Tensor, "query key"]) -> float:
+    """The argmax score of any square matrix: a tie is no match."""
+    others = h.clone().fill_diagonal_(float("-inf")).amax(dim=-1)
+    return (h.diagonal() > others).float().mean().item()
+
+
+@torch.no_grad()
+def normalised_trace(matrix: Float[Tensor, "d d"]) -> float:
+    """tr(M) / (sqrt(d) ||M||_F), in [-1, 1]: 1 for the identity, near 0 (about 1 / sqrt(d)) for a random matrix."""
+    return (matrix.trace() / (len(matrix) ** 0.5 * matrix.norm())).item()
+
+
+@torch.no_grad()
+def factors(model: Transformer, layer: int) -> dict[str, Float[Tensor, "d_model d_model"]]:
+    """The matrices whose product is the kernel, by name and in order: none of them need be diagonal itself."""
+    parts = {f"W_vo({layer - 1})": model.w_vo(layer - 1)} if check_layer(model.cfg, layer) > 1 else {}
+    return parts | {f"W_qk({layer})": model.w_qk(layer), "W_vo(0)^T": model.w_vo(0).T}
+
+
+def controls(model: Transformer, layer: int, generator: torch.Generator) -> dict[str, Float[Tensor, "d_model d_model"]]:
+    """The kernel beside what must not match: each factor alone, and the kernel of a model that never trained."""
+    untrained = Transformer(model.cfg, generator=generator).to(model.w_e.device)
+    return {"kernel": kernel(model, layer)} | factors(model, layer) | {"untrained kernel": kernel(untrained, layer)}
+
+
+@torch.no_grad()
+def expected_attention(model: Transformer, batch: Batch) -> Float[Tensor, "layer"]:
+    """Mean attention on the edge that the mechanism expects, summed over heads' mean, in [0, 1].
+
+    Layer 0: from the second token of every edge to the first. Layer l >= 1: from the last position to the second token
+    of the l-th edge of the path. Only layers that the path is long enough for are returned.
+    """
+    names = [f"blocks.{layer}.attn.pattern" for layer in range(model.cfg.n_layers)]
+    patterns = [p.mean(dim=1) for p in cache(model, batch.tokens, names)[1].values()]  # batch query key
+    first = batch.edge_pos.flatten(1)
+    row = torch.arange(len(batch), device=first.device)
+    found = [patterns[0][row[:, None], first + 1, first].mean()]
+    for layer in range(1, min(model.cfg.n_layers, int(batch.hops.min()) + 1)):
+        found.append(patterns[layer][row, -1, batch.path_pos[:, layer - 1] + 1].mean())
+    return torch.stack(found)

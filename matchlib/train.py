@@ -1,0 +1,251 @@
+"""One training loop, as a generator of immutable steps: look at each, leave at any time, go on where you left.
+
+    state = TrainState.new(task, model_config, train_config, seed=0)
+    for step in fit(state):        # updates state.model; leaving the loop loses nothing
+        ...
+    state.save("half_way"); fit(TrainState.load("half_way"))     # goes on, bit for bit on the same device
+
+The data of step s is a function of (seed, s) alone, drawn on the CPU in blocks: a CPU and a GPU see the same sequences,
+and a resumed training the same as an unbroken one. Data, weights and evaluation have seeds of their own.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import cos, pi
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from matchlib.data import Batch, ChainTask
+from matchlib.model import ModelConfig, Transformer
+from matchlib.probe import argmax_of, matching_matrix, score
+from matchlib.record import Evaluation, Run, TrainConfig, provenance
+
+FRESH_BLOCK = 64  # steps' worth of fresh data drawn at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One update: `step` counts from 1. `loss` is a tensor: reading its value waits for the device."""
+
+    step: int
+    lr: float
+    loss: Tensor
+    evaluation: Evaluation | None  # where this step was one to measure
+
+
+def seeded(seed: int, *purpose: str | int) -> torch.Generator:
+    """A generator of its own for each purpose, e.g. seeded(7, "weights")."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device by name; "auto" is a CUDA GPU where there is one. Raises ValueError for one that is not there."""
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise ValueError(f"device={device!r} is not available here: use 'auto' or 'cpu'.") from None
+
+
+@dataclass(eq=False)
+class TrainState:
+    """All that a training needs to go on."""
+
+    task: ChainTask
+    model_config: ModelConfig
+    train_config: TrainConfig
+    seed: int
+    model: Transformer
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    seconds: float = 0.0
+    history: list[Evaluation] = field(default_factory=list)
+    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    losses: list[Tensor] = field(default_factory=list)  # since the last evaluation
+
+    @classmethod
+    def new(
+        cls, task: ChainTask, model: ModelConfig, train: TrainConfig, seed: int = 0, device: str = "auto"
+    ) -> "TrainState":
+        """Before the first step. The sizes that the task decides (vocab_size, n_pos) are taken from it."""
+        model = fitted(model, task)
+        net = Transformer(model, generator=seeded(seed, "weights")).to(pick_device(device))
+        return cls(task, model, train, seed, net, _optimizer(net, train))
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.w_e.device
+
+    @property
+    def done(self) -> bool:
+        return self.step >= self.train_config.steps
+
+    def as_run(self) -> Run:
+        """What there is so far, as a run that can be saved, probed and plotted."""
+        known = provenance(self.device, self.seconds) | {"steps": self.step}
+        configs = (self.task, self.model_config, self.train_config)
+        return Run(*configs, self.seed, self.model, list(self.history), dict(self.snapshots), known)
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it, as a run whose snapshots also hold the optimiser's state."""
+        run = self.as_run()
+        moments = {
+            f"{key}/{name}": self.optimizer.state[p][key]
+            for name, p in self.model.named_parameters()
+            for key in self.optimizer.state[p]
+        }
+        losses = {"losses": torch.stack(self.losses).cpu()} if self.losses else {}
+        run.snapshots = run.snapshots | {-1: moments | losses}
+        run.save(path)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto") -> "TrainState":
+        """Read what `save` wrote. Raises RunError as `Run.load` does, and ValueError for a run without the state."""
+        run = Run.load(path, device=str(pick_device(device)))
+        if -1 not in run.snapshots:
+            raise ValueError(f"{path} holds a finished run and nothing to go on from: use Run.load, or train anew.")
+        kept = run.snapshots.pop(-1)
+        optimizer = _optimizer(run.model, run.train_config)
+        for name, p in run.model.named_parameters():
+            found = {k.split("/")[0]: v.clone() for k, v in kept.items() if k.endswith(f"/{name}")}
+            if found:
+                optimizer.state[p] = {k: v.to(p.device) for k, v in found.items()}
+        losses = list(kept.get("losses", torch.empty(0)).to(run.model.w_e.device))
+        configs = (run.task, run.model_config, run.train_config)
+        done = run.provenance
+        return cls(
+            *configs, run.seed, run.model, optimizer, done["steps"], done["seconds"], run.history, run.snapshots, losses
+        )
+
+
+def fitted(model: ModelConfig, task: ChainTask) -> ModelConfig:
+    """The config with the vocabulary and the positions that the task needs."""
+    return replace(model, vocab_size=task.vocab_size, n_pos=task.n_pos)
+
+
+def fit(state: TrainState) -> Iterator[Step]:
+    """Train from where `state` stands to the end of its config, one step at a time."""
+    cfg, model = state.train_config, state.model
+    parameters = list(model.parameters())
+    evaluator = _Evaluator(state)
+    if state.step == 0 and not state.history:
+        state.history.append(evaluator.measure(state))
+        _keep_snapshot(state)
+    block_index, block = -1, None
+    while not state.done:
+        began = time.perf_counter()
+        per_block = FRESH_BLOCK if cfg.n_train is None else cfg.n_train // cfg.batch_size
+        if state.step // per_block != block_index:
+            block_index = state.step // per_block
+            block = _block(state, block_index, evaluator)
+        at = state.step % per_block * cfg.batch_size
+        tokens, answer = (x[at : at + cfg.batch_size] for x in block)
+
+        lr = learning_rate(cfg, state.step)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        loss = F.cross_entropy(model(tokens), answer)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, cfg.clip, foreach=True)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        state.losses.append(loss.detach())
+
+        evaluation = None
+        if state.step % cfg.eval_every == 0 or state.done:
+            evaluation = evaluator.measure(state)
+            state.history.append(evaluation)
+            state.losses.clear()
+        _keep_snapshot(state)
+        state.seconds += time.perf_counter() - began
+        yield Step(state.step, lr, loss.detach(), evaluation)
+
+
+def train(
+    task: ChainTask,
+    model: ModelConfig,
+    train_config: TrainConfig | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
+    """Train from nothing to the end of `train_config`, with a progress bar. An interrupt returns the run so far."""
+    state = TrainState.new(task, model, train_config or TrainConfig(), seed, device)
+    with tqdm(total=state.train_config.steps, disable=not progress, unit="step") as bar:
+        try:
+            for step in fit(state):
+                bar.update()
+                if step.evaluation:
+                    bar.set_postfix(test=f"{step.evaluation.test:.3f}", loss=f"{step.evaluation.loss:.3f}")
+        except KeyboardInterrupt:
+            bar.write(f"Stopped after {state.step} of {state.train_config.steps} steps; what was learnt is kept.")
+    return state.as_run()
+
+
+def learning_rate(cfg: TrainConfig, step: int) -> float:
+    """Linear from lr_start to lr over `warmup` steps, then half a cosine down to lr_end at the last step."""
+    if step < cfg.warmup:
+        return cfg.lr_start + (cfg.lr - cfg.lr_start) * (step + 1) / cfg.warmup
+    along = (step - cfg.warmup) / max(1, cfg.steps - cfg.warmup)
+    return cfg.lr_end + (cfg.lr - cfg.lr_end) * (1 + cos(pi * along)) / 2
+
+
+def _optimizer(model: Transformer, cfg: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with decay on the matrices of attention and MLP, or on every parameter."""
+    decayed = [p for name, p in model.named_parameters() if cfg.decay == "all" or ".w_" in name]
+    rest = [p for name, p in model.named_parameters() if not (cfg.decay == "all" or ".w_" in name)]
+    groups = [{"params": decayed, "weight_decay": cfg.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=cfg.lr, fused=True)
+
+
+def _block(state: TrainState, index: int, evaluator: "_Evaluator") -> tuple[Tensor, Tensor]:
+    """Tokens and answers of an epoch of the fixed set in a new order, or of the next fresh sequences."""
+    cfg = state.train_config
+    if cfg.n_train is None:
+        n = FRESH_BLOCK * cfg.batch_size
+        drawn = state.task.sample(n, cfg.split, generator=seeded(state.seed, "batches", index))
+        return drawn.tokens.to(state.device), drawn.answer.to(state.device)
+    order = torch.randperm(cfg.n_train, generator=seeded(state.seed, "epoch", index)).to(state.device)
+    return evaluator.fixed.tokens[order], evaluator.fixed.answer[order]
+
+
+def _keep_snapshot(state: TrainState) -> None:
+    if state.step in state.train_config.snapshots:
+        state.snapshots[state.step] = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
+
+
+class _Evaluator:
+    """The fixed training set, the sequences to measure on, and the measurement."""
+
+    def __init__(self, state: TrainState):
+        cfg, task, seed = state.train_config, state.task, state.seed
+        n = cfg.n_train or cfg.batch_size * FRESH_BLOCK
+        purpose = ("fixed",) if cfg.n_train else ("batches", 0)
+        self.fixed = task.sample(n, cfg.split, generator=seeded(seed, *purpose)).to(state.device)
+        splits = {"train": cfg.split, "test": "test" if cfg.split == "train" else "any", "ood": "ood"}
+        held_apart = {k: task.sample(cfg.n_eval, s, generator=seeded(seed, "held apart", k)) for k, s in splits.items()}
+        self.sets: dict[str, Batch] = {"fit": self.fixed[: cfg.n_eval]} | {k: b.to(state.device) for k, b in held_apart.items()}
+        self.tokens = torch.arange(1, task.n_tokens + 1, device=state.device)
+
+    @torch.no_grad()
+    def measure(self, state: TrainState) -> Evaluation:
+        model, first = state.model, self.sets["fit"]
+        accuracy = {k: accuracy_of(model, b) for k, b in self.sets.items()}
+        h = [matching_matrix(model, layer, self.tokens) for layer in range(1, model.cfg.n_layers)]
+        loss = torch.stack(state.losses).mean() if state.losses else F.cross_entropy(model(first.tokens), first.answer)
+        scores, hits = tuple(map(score, h)), tuple(map(argmax_of, h))
+        return Evaluation(state.step, loss.item(), **accuracy, matching=scores, argmax=hits)
+
+
+@torch.no_grad()
+def accuracy_of(model: Transformer, batch: Batch) -> float:
+    """Share of questions whose likeliest token is the answer, in [0, 1]."""
+    return (model(batch.tokens).argmax(dim=-1) == batch.answer).float().mean().item()
