@@ -39,7 +39,7 @@ class Shapes:
 def shapes(n_edges: int, residues: tuple[int, ...], closed: bool = False, noisy: bool = False) -> Shapes:
     """List the class sequences of a chain of `n_edges` (a ring where `closed`), with a noise node where `noisy`.
 
-    Raises ValueError where there are more than four million to list.
+    Raises ValueError where there are more than four million to list, and where no ring closes.
     """
     n_rows = MODULUS * len(residues) ** n_edges * ((n_edges - 1) * len(residues) if noisy else 1)
     if n_rows > MOST_ROWS:
@@ -51,6 +51,8 @@ def shapes(n_edges: int, residues: tuple[int, ...], closed: bool = False, noisy:
     walk = torch.cat([torch.zeros(len(steps), 1, dtype=torch.long), steps.cumsum(1)], dim=1)
     if closed:
         walk = walk[walk[:, -1] % MODULUS == 0, :-1]
+        if len(walk) == 0:
+            raise ValueError(f"No ring of {n_edges} edges closes with steps of {residues} mod 5: use another n_edges.")
     rows = (torch.arange(MODULUS)[:, None, None] + walk).flatten(0, 1) % MODULUS
     joint = torch.zeros(len(rows), dtype=torch.long)
     if noisy:
