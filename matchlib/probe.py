@@ -123,3 +123,17 @@ def expected_attention(model: Transformer, batch: Batch) -> Float[Tensor, "layer
     for layer in range(1, min(model.cfg.n_layers, int(batch.hops.min()) + 1)):
         found.append(patterns[layer][row, -1, batch.path_pos[:, layer - 1] + 1].mean())
     return torch.stack(found)
+
+
+def flow(model: Transformer, batch: Batch, i: int = 0) -> tuple[Float[Tensor, "layer query key"], list[tuple[int, int, int]]]:
+    """Attention of question `i` in every layer (mean over heads), and the edges (layer, query, key) the mechanism expects.
+
+    Expected: in layer 0 each edge of the path pairs its two tokens; in layer l the last position reads the l-th of them.
+    """
+    one = batch[i : i + 1]
+    names = [f"blocks.{layer}.attn.pattern" for layer in range(model.cfg.n_layers)]
+    patterns = torch.cat([p.mean(dim=1) for p in cache(model, one.tokens, names)[1].values()])
+    first = one.path_pos[0, : int(one.hops)].tolist()
+    pairs = [(0, pos + 1, pos) for pos in first]
+    last = one.tokens.shape[1] - 1
+    return patterns, pairs + [(layer, last, pos + 1) for layer, pos in enumerate(first[: model.cfg.n_layers - 1], start=1)]
