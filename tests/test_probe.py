@@ -37,7 +37,7 @@ def model(generator) -> Transformer:
 
 @pytest.fixture
 def matching(model, generator) -> Transformer:
-    """W_vo(0), W_vo(1) orthogonal and W_qk made of them so that both kernels are the identity; no factor is symmetric."""
+    """W_vo(0), W_vo(1) orthogonal and W_qk made of them so that both kernels are the identity; none is symmetric."""
     first, second = orthogonal(generator), orthogonal(generator)
     one, two = model.blocks[1], model.blocks[2]
     with torch.no_grad():
@@ -93,8 +93,9 @@ def test_order_and_transposes_of_the_kernel(model):
     """Each entry as a sum over indices, for weights with no symmetry to hide a wrong transpose."""
     vo = [model.w_vo(layer).detach() for layer in range(3)]
     qk = [model.w_qk(layer).detach() for layer in range(3)]
-    torch.testing.assert_close(kernel(model, 1), torch.einsum("ab,jb->aj", qk[1], vo[0]), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(kernel(model, 2), torch.einsum("ia,ab,jb->ij", vo[1], qk[2], vo[0]), atol=1e-5, rtol=1e-4)
+    one, two = torch.einsum("ab,jb->aj", qk[1], vo[0]), torch.einsum("ia,ab,jb->ij", vo[1], qk[2], vo[0])
+    torch.testing.assert_close(kernel(model, 1), one, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(kernel(model, 2), two, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
