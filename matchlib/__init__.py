@@ -1,0 +1,33 @@
+"""How small transformers reason in steps by matching: the code behind the notebooks of `course/`.
+
+A file imports only from floors below its own.
+
+| floor | file | one sentence |
+|---|---|---|
+| 1 | `chains.py` | chains of distinct tokens, drawn uniformly from all that a residue rule allows |
+| 1 | `model.py` | the whole transformer on one page: config, LayerNorm placement, initialisation, named activations |
+| 1 | `style.py` | how every figure looks: palette, fonts and sizes, set once |
+| 2 | `baselines.py` | what a guesser scores that follows no chain, computed exactly |
+| 2 | `hooks.py` | read (`cache`) and change (`intervene`) any named activation |
+| 2 | `panel.py` | what every panel shares: controls that act, one line of words, pictures |
+| 3 | `data.py` | chain tasks as tensors: tokens, answers, the graph they came from, splits |
+| 4 | `probe.py` | kernels, matching matrices and scores, attention on the expected edge, controls |
+| 4 | `record.py` | what a training was asked to do and what it measured, in memory and on disk |
+| 4 | `flow.py` | the figures of one question: its graph, and the way of information through the layers |
+| 5 | `train.py` | one loop as a generator of immutable steps; schedules; stop and resume |
+| 5 | `maps.py` | heat maps: which token matches which, and is a kernel diagonal where its factors are not? |
+| 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper` |
+| 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
+| 6 | `questions.py` | two panels about single questions: ask a trained model, explore the tasks |
+| 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
+| 8 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
+| 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
+| 9 | `__main__.py` | `python -m matchlib doctor` and `python -m matchlib train` |
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("matchlib")
+except PackageNotFoundError:  # a checkout before its installation: the doctor must still start, and say so
+    __version__ = "0+not.installed"

@@ -1,0 +1,171 @@
+"""The commands: what they print, what they keep, and one sentence for every request that cannot be met."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from matchlib import __main__ as command
+from matchlib import doctor, record
+from matchlib import train as training
+from matchlib.presets import PRESETS
+from matchlib.record import Run
+
+TINY = ["train", "--preset", "tiny", "--device", "cpu"]
+
+
+def last_json(text: str) -> dict:
+    return json.loads(text.splitlines()[-1])
+
+
+def refused(capsys, *argv: str) -> str:
+    """The one sentence that a request is refused with."""
+    assert command.main(list(argv)) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and err.rstrip().endswith(".")
+    return err
+
+
+def test_train_ends_with_its_result_as_json(capsys):
+    assert command.main([*TINY, "--seed", "7", "--json"]) == 0
+    result = last_json(capsys.readouterr().out)
+    assert list(result) == ["test_accuracy", "matching_score", "argmax_score", "ood_accuracy", "steps", "seconds"]
+    assert result["steps"] == PRESETS["tiny"].train.steps
+    assert len(result["matching_score"]) == len(result["argmax_score"]) == PRESETS["tiny"].model.n_layers - 1
+    shares = [result["test_accuracy"], result["ood_accuracy"], *result["matching_score"], *result["argmax_score"]]
+    assert all(0 <= share <= 1 for share in shares) and result["seconds"] > 0
+
+
+def test_the_seed_decides_the_result(capsys):
+    found = []
+    for seed in ("3", "3", "4"):
+        assert command.main([*TINY, "--steps", "4", "--seed", seed, "--json"]) == 0
+        result = last_json(capsys.readouterr().out)
+        found.append((result["matching_score"], result["test_accuracy"]))
+    assert found[0] == found[1] != found[2]
+
+
+def test_saved_run_is_the_one_that_was_reported(tmp_path, capsys):
+    path = tmp_path / "new" / "out"
+    assert command.main([*TINY, "--steps", "5", "--seed", "7", "--json", "--save", str(path)]) == 0
+    result, run = last_json(capsys.readouterr().out), Run.load(path)
+    assert (run.seed, run.train_config.steps, run.provenance["steps"]) == (7, 5, 5)
+    assert (
+        list(run.history[-1].matching) == result["matching_score"] and run.history[-1].test == result["test_accuracy"]
+    )
+    assert sorted(p.name for p in path.parent.iterdir()) == ["out.json", "out.safetensors"]
+
+
+def test_without_json_every_number_has_its_name(capsys):
+    assert command.main([*TINY, "--steps", "2"]) == 0
+    names = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["test accuracy", "matching score", "argmax score", "ood accuracy", "steps", "seconds"]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["train", "--preset", "huge"], "preset='huge' is not known: choose one of tiny"),
+        ([*TINY, "--seed", "-1"], "seed=-1 is negative"),
+        ([*TINY, "--seed", "seven"], "Argument --seed: invalid int value: 'seven'"),
+        ([*TINY, "--steps", "0"], "steps=0 must be"),
+        ([*TINY, "--device", "abacus"], "device='abacus' is not available here"),
+        ([*TINY, "--device", "meta"], "device='meta' is not available here"),
+        ([*TINY, "--save", "."], "save='.' names no file"),
+        ([*TINY, "--save", ""], "save='' names no file"),
+        ([*TINY, "--save", "o" * 300], "cannot be written (File name too long)"),
+        ([*TINY, "--sede", "1"], "Unrecognized arguments: --sede 1"),
+        (["fly"], "invalid choice: 'fly'"),
+        ([], "The following arguments are required: COMMAND"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(given, sentence, capsys):
+    assert sentence in refused(capsys, *given)
+
+
+def test_a_path_that_cannot_be_written_is_refused_before_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "fit", lambda state: pytest.fail("trained before the path was tried"))
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refused(capsys, *TINY, "--save", str(tmp_path / "file" / "out"))
+    (tmp_path / "out.json").mkdir()
+    assert "out.json is a folder" in refused(capsys, *TINY, "--save", str(tmp_path / "out"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "out.json"]
+
+
+def test_a_disk_that_fills_up_still_gets_a_sentence_and_the_result(tmp_path, capsys, monkeypatch):
+    def full(path, content):
+        if content:
+            raise record.RunError(f"{path} cannot be written (No space left on device): free some space.")
+        path.touch()
+
+    monkeypatch.setattr(record, "write_whole", full)
+    assert command.main([*TINY, "--steps", "2", "--json", "--save", str(tmp_path / "out")]) == 2
+    out, err = capsys.readouterr()
+    assert last_json(out)["steps"] == 2 and "No space left" in err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_without_save_says_that_nothing_is_kept(capsys, monkeypatch):
+    whole = training.fit
+
+    def interrupted(state):
+        for step in whole(state):
+            yield step
+            if step.step == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    assert command.main([*TINY, "--json"]) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines()[-1].startswith("Interrupted after 2 of 60 steps; nothing is kept")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to another process")
+def test_ctrl_c_keeps_what_was_learnt(tmp_path):
+    path = tmp_path / "out"
+    argv = [*TINY, "--steps", "1000000", "--save", str(path)]
+    # One thread: on a busy machine several wait for each other at every step.
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen([sys.executable, "-m", "matchlib", *argv], stdout=stderr, stderr=stderr, env=env)
+        deadline = time.monotonic() + 90
+        while "test=" not in log.read_text() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130, log.read_text()
+    said = log.read_text().splitlines()[-1]
+    assert said.startswith("Interrupted after ") and "is kept in" in said and "Traceback" not in log.read_text()
+    run = Run.load(path)
+    assert f"after {run.provenance['steps']} of" in said and run.history[-1].step > 0
+    assert all(torch.isfinite(p).all() for p in run.model.parameters())
+
+
+@pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, 1)])
+def test_doctor_prints_a_line_a_check_and_fails_with_any(ok, status, capsys, monkeypatch):
+    checks = (doctor.Check("first", ok, "found", "do this"), doctor.Check("second", True, "fine"))
+    monkeypatch.setattr(doctor, "diagnose", lambda: iter(checks))
+    assert command.main(["doctor"]) == status
+    first = "ok   first found" if ok else "FAIL first: found: do this"
+    assert capsys.readouterr().out.splitlines() == [first, "ok   second fine"]
+
+
+def test_an_interrupted_doctor_says_so(capsys, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "diagnose", interrupted)
+    assert command.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+
+def test_the_command_starts_as_a_module():
+    script = Path(command.__file__).parent.name
+    done = subprocess.run([sys.executable, "-m", script, "train", "--preset", "huge"], capture_output=True, text=True)
+    assert done.returncode == 2 and "huge" in done.stderr and "Traceback" not in done.stderr
