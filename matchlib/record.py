@@ -221,4 +221,5 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         raise RunError(f"{path} cannot be written ({error.strerror}): free some space or choose another folder.") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if os.path.exists(temporary):  # not where its folder is a file, or its name too long
+            temporary.unlink()

@@ -49,7 +49,9 @@ def pick_device(device: str = "auto") -> torch.device:
     """The device by name; "auto" is a CUDA GPU where there is one. Raises ValueError for one that is not there."""
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        return torch.empty(0, device=name).device
+        x = torch.zeros(1, device=name)
+        x.item()  # a device without values, such as 'meta', cannot train
+        return x.device
     except (RuntimeError, AssertionError):
         raise ValueError(f"device={device!r} is not available here: use 'auto' or 'cpu'.") from None
 
