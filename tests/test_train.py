@@ -124,7 +124,8 @@ def steps_mod_5(row: list[int]) -> set[int]:
 
 @pytest.mark.parametrize("n_train", [40, None])
 def test_what_is_measured_is_held_apart_from_what_is_learnt(monkeypatch, n_train):
-    task, cfg = ChainTask("single", 5, 2, 100), replace(FIXED, n_train=n_train, eval_every=11)
+    n_eval = n_train or 20  # as many as there are to learn from: one generator for both would draw the same
+    task, cfg = ChainTask("single", 5, 2, 100), replace(FIXED, n_train=n_train, eval_every=11, n_eval=n_eval)
     seen = watch(monkeypatch)
     state = start(cfg, task=task)
     for _ in fit(state):
@@ -136,7 +137,7 @@ def test_what_is_measured_is_held_apart_from_what_is_learnt(monkeypatch, n_train
     ood = {row for row in measured if max(row) > 100}
     test = {row for row in measured - ood if steps_mod_5(row) <= {2, 3}}
     again, fresh = (measured - ood - test) & learnt, (measured - ood - test) - learnt
-    assert [len(rows) for rows in (ood, test, again, fresh)] == [20, 20, 20, 20]
+    assert [len(rows) for rows in (ood, test, again, fresh)] == [n_eval] * 4
     assert all(steps_mod_5(row) <= {0, 1, 4} for row in again | fresh)
     assert all(sum(t <= 100 for t in set(row)) == 2 for row in ood)
 
