@@ -98,6 +98,6 @@ def _right_residue_ood(task: "ChainTask") -> float:
     edges = [seen[c] * sum(seen[(c - r) % MODULUS] for r in RESIDUES["test"]) for c in range(MODULUS)]
     total = 0.0
     for k in task.all_hops:
-        draws = task.n_nodes - 2 - (k > 1)  # the start is one of the unseen nodes, unless it is the one before the answer
+        draws = task.n_nodes - 2 - (k > 1)  # less the start, which is unseen unless it stands right before the answer
         total += sum(e / sum(edges) * _expected_share(u, n, draws) for e, u in zip(edges, unseen)) / len(task.all_hops)
     return total

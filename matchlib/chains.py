@@ -82,7 +82,9 @@ def pair_weights(table: Shapes, n_chains: int, n_tokens: int) -> Tensor:
     for i in range(int(used.max())):  # the falling factorial m (m - 1) ... (m - used + 1), class by class
         weight = weight * torch.where(used > i, (class_sizes(n_tokens) - i).clamp(min=0), 1).double().prod(-1)
     if weight.sum() == 0:
-        raise ValueError(f"No chain of distinct tokens obeys the residue rule with n_tokens={n_tokens}: use more tokens.")
+        raise ValueError(
+            f"No chain of distinct tokens obeys the residue rule with n_tokens={n_tokens}: use more tokens."
+        )
     return weight / weight.sum()
 
 

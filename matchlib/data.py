@@ -5,10 +5,10 @@ other, two tokens each; a question follows. The answer is the node `hops` steps 
 read at the last position alone. Source: arXiv 2405.15302, section 2; `ring` is ours.
 
 Tokens: 0 is padding; 1..n_tokens are seen in training; n_tokens+1..2 n_tokens are not (OOD); `ordered` adds order
-tokens after those. Splits: along every edge of a chain (x_{i+1} - x_i) mod 5 lies in {0, 1, 4} for `train` and in {2, 3}
-for `test`, so no test edge is ever seen in training; `any` has no such rule; `ood` draws every node from the unseen block
-except two, the answer and the node before it, because an answer that training never showed has an untrained
-unembedding and could not be named by any mechanism. That one edge between seen tokens obeys the test rule.
+tokens after those. Splits: along every edge of a chain (x_{i+1} - x_i) mod 5 lies in {0, 1, 4} for `train` and in
+{2, 3} for `test`, so no test edge is ever seen in training; `any` has no such rule; `ood` draws every node from the
+unseen block except two, the answer and the node before it, because an answer that training never showed has an
+untrained unembedding and could not be named by any mechanism. That one edge between seen tokens obeys the test rule.
 A model that merely names a seen token therefore scores 50 % on `ood`: print `ChainTask.baselines` beside it.
 """
 
@@ -81,7 +81,9 @@ class ChainTask:
         object.__setattr__(self, "hops", tuple(self.hops) if isinstance(self.hops, list) else self.hops)
         most = self.n_edges - (self.kind == "ring")
         if not self.all_hops or any(type(k) is not int or not 1 <= k <= most for k in self.all_hops):
-            raise ValueError(f"hops={self.hops!r} does not fit: a {self.kind} task of {self.n_edges} edges allows 1..{most}.")
+            raise ValueError(
+                f"hops={self.hops!r} does not fit: a {self.kind} task of {self.n_edges} edges allows 1..{most}."
+            )
         if self.kind == "noised" and self.n_edges < 2:
             raise ValueError("n_edges=1 leaves no interior node to point noise at: use at least 2.")
         if not self.n_nodes <= self.n_tokens <= 16_000:
@@ -161,14 +163,18 @@ class ChainTask:
         """
         chains = [list(c) for c in (chain if self.n_chains == 2 else [chain])]
         flat = [t for c in chains for t in c] + [t for t, _ in noise]
-        if [len(c) for c in chains] != [self.chain_length] * self.n_chains or len(noise) != self.n_chains * self.n_noise:
+        if [len(c) for c in chains] != [self.chain_length] * self.n_chains or len(
+            noise
+        ) != self.n_chains * self.n_noise:
             raise ValueError(
                 f"A {self.kind} task needs {self.n_chains} chain(s) of {self.chain_length} tokens and "
                 f"{self.n_chains * self.n_noise} noise edge(s); these chains have {[len(c) for c in chains]}, "
                 f"and {len(noise)} noise edge(s) came with them."
             )
         if wrong := [t for t in flat if type(t) is not int or not 1 <= t <= 2 * self.n_tokens]:
-            raise ValueError(f"{wrong[0]!r} is not a token of this task: use whole numbers from 1 to {2 * self.n_tokens}.")
+            raise ValueError(
+                f"{wrong[0]!r} is not a token of this task: use whole numbers from 1 to {2 * self.n_tokens}."
+            )
         if repeated := {t for t in flat if flat.count(t) > 1}:
             raise ValueError(f"Token {min(repeated)} occurs twice: every node of a chain must be a different token.")
         hops = self.all_hops[0] if hops is None and len(self.all_hops) == 1 else hops
@@ -179,7 +185,9 @@ class ChainTask:
             raise ValueError(f"The start {start!r} is not a node of the chain: choose one of {sorted(starts)}.")
         which, index = starts[start]
         if self.kind != "ring" and index + hops > self.n_edges:
-            raise ValueError(f"From {start} only {self.n_edges - index} step(s) are left and the question asks for {hops}.")
+            raise ValueError(
+                f"From {start} only {self.n_edges - index} step(s) are left and the question asks for {hops}."
+            )
         if any(target not in c[1:-1] for c, (_, target) in zip(chains, noise)):
             raise ValueError("Each noise edge must point at an interior node of its own chain, the first's first.")
         n_all = self.start_pos // 2

@@ -1,7 +1,7 @@
 """Read and change any named activation of a model, through one door: the `tap` of its forward pass.
 
-Names are paths. With L layers: `embed`, `pos_embed`, and for each layer l `blocks.l.` followed by `resid_pre`, `attn.q`,
-`attn.k`, `attn.v`, `attn.scores`, `attn.pattern`, `attn.z`, `attn.out`, `resid_mid`, `mlp.out`, `resid_post`.
+Names are paths. With L layers: `embed`, `pos_embed`, and for each layer l `blocks.l.` followed by `resid_pre`,
+`attn.q`, `attn.k`, `attn.v`, `attn.scores`, `attn.pattern`, `attn.z`, `attn.out`, `resid_mid`, `mlp.out`, `resid_post`.
 Shapes: residual-like "batch pos d_model", q k v z "batch head pos d_head", scores and pattern "batch head query key".
 """
 
@@ -28,7 +28,10 @@ def hook_names(cfg: ModelConfig) -> list[str]:
 def cache(
     model: Transformer, tokens: Int[Tensor, "batch pos"], names: Iterable[str] | None = None
 ) -> tuple[Float[Tensor, "batch pos vocab"], dict[str, Tensor]]:
-    """Logits at all positions, and the activations of these names (default: all). Raises KeyError for an unknown name."""
+    """Logits at all positions, and the activations of these names (default: all).
+
+    Raises KeyError for an unknown name.
+    """
     wanted = set(hook_names(model.cfg) if names is None else names)
     _check(wanted, model.cfg)
     seen: dict[str, Tensor] = {}
@@ -58,7 +61,9 @@ def intervene(
             return x
         new = changes[name](x) if callable(changes[name]) else changes[name]
         if new.shape != x.shape:
-            raise ValueError(f"{name} has shape {tuple(x.shape)} and its replacement {tuple(new.shape)}: make them equal.")
+            raise ValueError(
+                f"{name} has shape {tuple(x.shape)} and its replacement {tuple(new.shape)}: make them equal."
+            )
         return new
 
     return model(tokens, positions=positions, tap=change)

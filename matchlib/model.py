@@ -1,4 +1,4 @@
-"""The whole transformer on one page: decoder-only, learned positions, ReLU MLP, no biases, either placement of LayerNorm.
+"""The whole transformer on one page: decoder-only, learned positions, ReLU MLP, no biases, pre- or post-LayerNorm.
 
     X_0 = token embedding + position embedding
     post-LN:  Y = LN(X + attn(X)),  X' = LN(Y + mlp(Y))            no final LayerNorm
@@ -48,7 +48,9 @@ class ModelConfig:
         if self.layernorm not in LAYERNORMS:
             raise ValueError(f"layernorm={self.layernorm!r} is not known: choose 'post' or 'pre'.")
         if not 0 <= self.gamma <= 3:
-            raise ValueError(f"gamma={self.gamma!r} is out of range: choose 0..3 (0.5 is usual, larger starts smaller).")
+            raise ValueError(
+                f"gamma={self.gamma!r} is out of range: choose 0..3 (0.5 is usual, larger starts smaller)."
+            )
         if self.noise not in NOISES:
             raise ValueError(f"noise={self.noise!r} is not known: choose one of {', '.join(NOISES)}.")
         if self.noise != "none":
@@ -67,8 +69,10 @@ class Block(nn.Module):
         self.w_out = _draw(cfg.d_mlp, cfg.d_model, cfg, generator)
         self.ln_attn, self.ln_mlp = nn.LayerNorm(cfg.d_model), nn.LayerNorm(cfg.d_model)
 
-    def forward(self, x: Float[Tensor, "batch pos d_model"], tap: Tap, last: bool) -> Float[Tensor, "batch query d_model"]:
-        """`last`: compute the residual stream at the last position alone; keys and values are still needed everywhere."""
+    def forward(
+        self, x: Float[Tensor, "batch pos d_model"], tap: Tap, last: bool
+    ) -> Float[Tensor, "batch query d_model"]:
+        """`last`: compute the residual stream at the last position alone; keys and values are needed everywhere."""
         pre, path = self.cfg.layernorm == "pre", self.path
         x = tap(f"{path}.resid_pre", x)
         attn = self.attention(self.ln_attn(x) if pre else x, tap, last)

@@ -31,7 +31,7 @@ PRESETS: dict[str, Preset] = {
     "small": _preset(
         ChainTask(n_edges=6, hops=2, n_tokens=50),
         ModelConfig(n_layers=3, d_model=64, d_head=64, d_mlp=64, gamma=0.7),
-        TrainConfig(steps=1500, batch_size=256, lr=3e-3, warmup=300, weight_decay=0.1, n_train=20_000),
+        TrainConfig(steps=1500, batch_size=256, lr=5e-3, warmup=300, weight_decay=0.1, n_train=None),
     ),
     # The authors' notebook (arXiv 2405.15302 and its public code): 100 tokens, 270,000 training sequences, batch 1000,
     # AdamW with decay 0.01, lr 5e-5 -> 2e-4 over 10 epochs, then a cosine over 190 more. It departs in three ways: our

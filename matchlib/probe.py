@@ -10,6 +10,8 @@ LayerNorm, MLPs and positions are left out: a kernel describes the linear path a
 path is what answers. Source: arXiv 2405.15302 section 3; the kernels for l >= 2 follow from its figures.
 """
 
+from copy import deepcopy
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -125,10 +127,12 @@ def expected_attention(model: Transformer, batch: Batch) -> Float[Tensor, "layer
     return torch.stack(found)
 
 
-def flow(model: Transformer, batch: Batch, i: int = 0) -> tuple[Float[Tensor, "layer query key"], list[tuple[int, int, int]]]:
-    """Attention of question `i` in every layer (mean over heads), and the edges (layer, query, key) the mechanism expects.
+def flow(
+    model: Transformer, batch: Batch, i: int = 0
+) -> tuple[Float[Tensor, "layer query key"], list[tuple[int, int, int]]]:
+    """Attention of question `i` in every layer (mean over heads), and the edges (layer, query, key) that are expected.
 
-    Expected: in layer 0 each edge of the path pairs its two tokens; in layer l the last position reads the l-th of them.
+    In layer 0 each edge of the path pairs its two tokens; in layer l the last position reads the l-th of them.
     """
     one = batch[i : i + 1]
     names = [f"blocks.{layer}.attn.pattern" for layer in range(model.cfg.n_layers)]
@@ -136,4 +140,20 @@ def flow(model: Transformer, batch: Batch, i: int = 0) -> tuple[Float[Tensor, "l
     first = one.path_pos[0, : int(one.hops)].tolist()
     pairs = [(0, pos + 1, pos) for pos in first]
     last = one.tokens.shape[1] - 1
-    return patterns, pairs + [(layer, last, pos + 1) for layer, pos in enumerate(first[: model.cfg.n_layers - 1], start=1)]
+    return patterns, pairs + [
+        (layer, last, pos + 1) for layer, pos in enumerate(first[: model.cfg.n_layers - 1], start=1)
+    ]
+
+
+@torch.no_grad()
+def with_trained_length(model: Transformer, n_tokens: int) -> Transformer:
+    """A copy in which every token that training never showed is as long, on average, as those that it did show.
+
+    Ids above `n_tokens` (the unseen block) are scaled by one common factor; directions and all else stay. Training
+    lengthens the embeddings that it uses, and a matching score is quadratic in length: this tells direction from size.
+    """
+    changed = deepcopy(model)
+    length = changed.w_e.norm(dim=1)
+    seen, unseen = slice(1, n_tokens + 1), slice(n_tokens + 1, 2 * n_tokens + 1)
+    changed.w_e[unseen] *= length[seen].mean() / length[unseen].mean()
+    return changed

@@ -73,7 +73,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured after `step` updates. Accuracies and scores lie in [0, 1]; layers without a kernel have no score."""
+    """What was measured after `step` updates. Accuracies and scores lie in [0, 1]."""
 
     step: int
     loss: float  # mean training loss since the last evaluation; at step 0, of the first sequences
@@ -150,7 +150,9 @@ class Run:
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise RunError(f"{base}.json is not a run of this course ({FORMAT!r}): choose another file.")
         if hashlib.sha256(weights).hexdigest() != record.get("sha256"):
-            raise RunError(f"{base}.safetensors is not what {base.name}.json describes, or cut short: train the run again.")
+            raise RunError(
+                f"{base}.safetensors is not what {base.name}.json describes, or cut short: train the run again."
+            )
         try:
             config = {"task": ChainTask, "model": ModelConfig, "train": TrainConfig}
             task, model_config, train_config = (make(made, record[key]) for key, made in config.items())
@@ -166,7 +168,9 @@ class Run:
             snapshots = dict(sorted(snapshots.items()))
             seed, provenance = record["seed"], record["provenance"]
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise RunError(f"{base}.json and its weights do not fit this version ({error}): train the run again.") from None
+            raise RunError(
+                f"{base}.json and its weights do not fit this version ({error}): train the run again."
+            ) from None
         return cls(task, model_config, train_config, seed, model.to(device), history, snapshots, provenance)
 
 
@@ -219,7 +223,9 @@ def write_whole(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise RunError(f"{path} cannot be written ({error.strerror}): free some space or choose another folder.") from None
+        raise RunError(
+            f"{path} cannot be written ({error.strerror}): free some space or choose another folder."
+        ) from None
     finally:
         if os.path.exists(temporary):  # not where its folder is a file, or its name too long
             temporary.unlink()

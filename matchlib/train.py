@@ -234,7 +234,9 @@ class _Evaluator:
         self.fixed = task.sample(n, cfg.split, generator=seeded(seed, *purpose)).to(state.device)
         splits = {"train": cfg.split, "test": "test" if cfg.split == "train" else "any", "ood": "ood"}
         held_apart = {k: task.sample(cfg.n_eval, s, generator=seeded(seed, "held apart", k)) for k, s in splits.items()}
-        self.sets: dict[str, Batch] = {"fit": self.fixed[: cfg.n_eval]} | {k: b.to(state.device) for k, b in held_apart.items()}
+        self.sets: dict[str, Batch] = {"fit": self.fixed[: cfg.n_eval]} | {
+            k: b.to(state.device) for k, b in held_apart.items()
+        }
         self.tokens = torch.arange(1, task.n_tokens + 1, device=state.device)
 
     @torch.no_grad()
