@@ -131,10 +131,11 @@ class Transformer(nn.Module):
 
     def embed_tokens(self, ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n d_model"]:
         """Embeddings without positions. Raises ValueError for an id outside the vocabulary."""
-        if ids.device.type == "cpu" and ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.cfg.vocab_size:
-            raise ValueError(
-                f"Token ids {int(ids.min())}..{int(ids.max())} leave the vocabulary: allowed are 0..{self.cfg.vocab_size - 1}."
-            )
+        if ids.device.type == "cpu" and ids.numel():  # elsewhere the look would wait for the device
+            low, high = int(ids.min()), int(ids.max())
+            if low < 0 or high >= self.cfg.vocab_size:
+                most = self.cfg.vocab_size - 1
+                raise ValueError(f"Token ids {low}..{high} leave the vocabulary: allowed are 0..{most}.")
         return F.embedding(ids, self.w_e)
 
     def w_qk(self, layer: int, head: int | None = None) -> Float[Tensor, "d_model d_model"]:
