@@ -8,16 +8,13 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from matplotlib.collections import PathCollection
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Text
 
 from matchlib import plots
-from matchlib.data import KINDS, ChainTask
+from matchlib.data import ChainTask
 from matchlib.record import Evaluation
-from matchlib.style import VERMILLION
 
 
 def history(test=(0.0, 0.2, 0.15, 0.8, 1.0), every=100, layers=2):
@@ -45,121 +42,6 @@ def title(figure: Figure) -> str:
 
 def labelled(ax) -> dict:
     return {line.get_label(): line for line in ax.lines}
-
-
-# chain_graph
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("hops", [1, (1, 2, 3)])
-def test_chain_graph_shows_every_node_once_and_the_sequence_as_it_stands(kind, hops):
-    task = ChainTask(kind, 5, hops, n_tokens=60)
-    batch = task.sample(5, "any", generator=torch.Generator().manual_seed(3))
-    for i in range(len(batch)):
-        graph, strip = plots.chain_graph(batch, i).axes
-        nodes = batch.chain[i].flatten().tolist() + batch.noise[i].flatten().tolist()
-        assert sorted(t for t in texts(graph) if t.isdigit()) == sorted(map(str, nodes))
-        in_boxes = [t.get_text() for t in strip.texts if t.get_zorder() == 4]
-        assert in_boxes == [str(t) for t in batch.tokens[i].tolist()]
-        assert texts(strip).count("?") == 1
-        assert (f"k = {int(batch.hops[i])}" in texts(strip)) == (kind == "ordered")
-    drawn(plots.chain_graph(batch, 0))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_chain_graph_highlights_the_path_and_nothing_else(kind):
-    task = ChainTask(kind, 6, (1, 2, 3), n_tokens=60)
-    batch = task.sample(5, "any", generator=torch.Generator().manual_seed(4))
-    for i in range(len(batch)):
-        hops, path = int(batch.hops[i]), batch.path[i].tolist()
-        figure = plots.chain_graph(batch, i)
-        graph, strip = figure.axes
-        arrows = [t for t in graph.texts if isinstance(t, Annotation) and t.arrow_patch]
-        thick = [t for t in arrows if same_color(t.arrow_patch.get_edgecolor(), VERMILLION)]
-        assert len(thick) == hops and all(t.arrow_patch.get_linewidth() > 2 for t in thick)
-        places = {t.get_text(): t.get_position() for t in graph.texts if t.get_text().isdigit()}
-        steps = {(t.xyann, t.xy) for t in thick}  # tail, head
-        assert steps == {(places[str(a)], places[str(b)]) for a, b in zip(path[:hops], path[1:], strict=False)}
-        dashed = [t for t in arrows if t.arrow_patch.get_linestyle() == "--"]
-        assert len(dashed) == batch.noise[i].numel()
-
-        boxes = [p for p in strip.patches if isinstance(p, Rectangle)]
-        marked = {p for p, box in enumerate(boxes) if same_color(box.get_edgecolor(), VERMILLION)}
-        first = batch.path_pos[i, :hops].tolist()
-        assert marked == {task.start_pos} | {p + d for p in first for d in (0, 1)}
-        assert {t for t in texts(strip) if t.startswith("hop")} == {f"hop {h}" for h in range(1, hops + 1)}
-        assert f"from {path[0]} " in title(figure) and title(figure).endswith(f"to {int(batch.answer[i])}")
-
-
-def test_chain_graph_refuses_a_question_that_is_not_there():
-    batch = ChainTask().sample(2, generator=torch.Generator())
-    for i in (2, -1, "0"):
-        with pytest.raises(IndexError, match=r"choose 0\.\.1"):
-            plots.chain_graph(batch, i)
-
-
-# information_flow
-
-
-def flow_lines(figure: Figure) -> dict:
-    return {c.get_label(): c for c in figure.axes[0].collections if not isinstance(c, PathCollection)}
-
-
-def test_flow_draws_lines_as_wide_as_the_attention_and_leaves_out_the_faint_ones():
-    patterns = torch.tensor([[[1.0, 0, 0], [0.75, 0.25, 0], [0.05, 0.45, 0.5]]])
-    lines = flow_lines(plots.information_flow(patterns, [7, 8, 9], expected=[(0, 1, 0)]))
-    plain, expected = lines["attention"], lines["expected attention"]
-    assert len(plain.get_segments()) == 4 and len(lines["residual"].get_segments()) == 3
-    seen = {tuple(map(tuple, s.tolist())): w for s, w in zip(plain.get_segments(), plain.get_linewidths(), strict=True)}
-    unit = seen[(0, 0), (0, 1)]
-    assert seen == {
-        ((0, 0), (0, 1)): unit, ((1, 0), (1, 1)): 0.25 * unit, ((1, 0), (2, 1)): pytest.approx(0.45 * unit),
-        ((2, 0), (2, 1)): 0.5 * unit,
-    }  # fmt: skip
-    assert expected.get_segments()[0].tolist() == [[0, 0], [1, 1]]
-    assert expected.get_linewidths()[0] == pytest.approx(0.75 * unit)
-    assert same_color(expected.get_color()[0][:3], to_rgb(VERMILLION))
-    assert lines["residual"].get_linestyle()[0][1] is not None, "residual lines are dashed"
-
-
-def test_flow_title_counts_and_an_unused_edge_is_dotted_not_hidden():
-    patterns = torch.zeros(2, 4, 4)
-    patterns[0, 1, 0], patterns[1, 3, 1], patterns[1, 3, 2] = 0.9, 0.05, 0.95
-    edges = [(0, 1, 0), (1, 3, 1)]
-    figure = plots.information_flow(patterns, list("abcd"), edges, answer=5, predicted=6)
-    assert title(figure) == "Wrong: 1 of 2 expected edges hold more than half of their query's attention"
-    assert texts(figure.axes[0]) == ["answer 5, predicted 6"]
-    unused = flow_lines(figure)["expected, not used"]
-    assert [s.tolist() for s in unused.get_segments()] == [[[1, 1], [3, 2]]]
-    right = plots.information_flow(patterns, list("abcd"), edges, answer=5, predicted=5)
-    assert title(right).startswith("Right: 1 of 2")
-    assert [t.get_text() for t in right.axes[0].get_xticklabels()] == ["a\n0", "b\n1", "c\n2", "d\n3"]
-
-
-@pytest.mark.parametrize("n_layers", [1, 2, 5])
-@pytest.mark.parametrize("n_pos", [1, 13, 29, 45])
-def test_flow_labels_do_not_touch_and_layers_are_named(n_layers, n_pos):
-    patterns = torch.full((n_layers, n_pos, n_pos), 1 / n_pos)
-    figure = drawn(plots.information_flow(patterns, torch.arange(100, 100 + n_pos)))
-    (ax,) = figure.axes
-    boxes = sorted((t.get_window_extent() for t in ax.get_xticklabels()), key=lambda b: b.x0)
-    assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False))
-    names = [t.get_text() for t in ax.get_yticklabels()]
-    assert names == ["embedding"] + [f"after layer {layer}" for layer in range(n_layers)]
-
-
-def test_flow_refuses_what_does_not_fit():
-    patterns = torch.rand(2, 4, 4)
-    with pytest.raises(ValueError, match="averaged over heads"):
-        plots.information_flow(patterns[None], "abcd")
-    with pytest.raises(ValueError, match="3 tokens"):
-        plots.information_flow(patterns, "abc")
-    for edge in ((2, 0, 0), (0, 4, 0), (0, -1, 0)):
-        with pytest.raises(ValueError, match="expected edge"):
-            plots.information_flow(patterns, "abcd", [edge])
-
-
-# curves
 
 
 def test_transition_is_the_end_of_the_steepest_rise():
@@ -258,9 +140,6 @@ def test_seed_spread_refuses_labels_without_data():
             plots.seed_spread(wrong)
 
 
-# heat maps
-
-
 def test_matching_matrices_state_the_score_and_dot_each_row_where_it_is_largest():
     half = torch.eye(4)
     half[0, 3] = half[1, 3] = 2.0
@@ -300,8 +179,6 @@ def test_heat_maps_refuse_what_does_not_fit():
     with pytest.raises(ValueError, match="3 token labels for the 2 rows"):
         plots.matching_matrices({"a": torch.rand(2, 2)}, "abc")
 
-
-# all of them
 
 FIGURES = {
     "chain_graph": lambda: plots.chain_graph(ChainTask("noised").sample(1, generator=torch.Generator())),
