@@ -75,7 +75,9 @@ class Block(nn.Module):
         """`last`: compute the residual stream at the last position alone; keys and values are needed everywhere."""
         pre, path = self.cfg.layernorm == "pre", self.path
         x = tap(f"{path}.resid_pre", x)
-        attn = self.attention(self.ln_attn(x) if pre else x, tap, last)
+        seen = self.ln_attn(x) if pre else x
+        fold = tap is _unchanged and self.cfg.n_heads == 1 and (last or self.cfg.d_model <= 2 * self.cfg.d_head)
+        attn = self.folded_attention(seen, last) if fold else self.attention(seen, tap, last)
         y = (x[:, -1:] if last else x) + tap(f"{path}.attn.out", attn)
         y = tap(f"{path}.resid_mid", y if pre else self.ln_attn(y))
         mlp = F.relu((self.ln_mlp(y) if pre else y) @ self.w_in) @ self.w_out
@@ -83,7 +85,7 @@ class Block(nn.Module):
         return tap(f"{path}.resid_post", x if pre else self.ln_mlp(x))
 
     def attention(self, x: Tensor, tap: Tap, last: bool) -> Float[Tensor, "batch query d_model"]:
-        path, (n_batch, n_pos, _) = f"{self.path}.attn", x.shape
+        path, n_batch = f"{self.path}.attn", len(x)
 
         def heads(x: Tensor, w: Tensor) -> Float[Tensor, "batch head pos d_head"]:
             return (x @ w).view(n_batch, -1, self.cfg.n_heads, self.cfg.d_head).transpose(1, 2)
@@ -92,12 +94,20 @@ class Block(nn.Module):
         k = tap(f"{path}.k", heads(x, self.w_k))
         v = tap(f"{path}.v", heads(x, self.w_v))
         scores = q @ k.transpose(-1, -2) / sqrt(self.cfg.d_head)  # batch head query key
-        if not last:
-            future = torch.ones(n_pos, n_pos, dtype=torch.bool, device=x.device).triu(1)
-            scores = scores.masked_fill(future, float("-inf"))
-        pattern = tap(f"{path}.pattern", tap(f"{path}.scores", scores).softmax(dim=-1))
+        scores = tap(f"{path}.scores", scores if last else _causal(scores))
+        pattern = tap(f"{path}.pattern", scores.softmax(dim=-1))
         z = tap(f"{path}.z", pattern @ v)
         return z.transpose(1, 2).reshape(n_batch, -1, self.width) @ self.w_o
+
+    def folded_attention(self, x: Tensor, last: bool) -> Float[Tensor, "batch query d_model"]:
+        """The same for one head through W_qk and W_vo, as the paper writes it: fewer products, but no q, k, v to see.
+
+        Worth it where d_head is not small against d_model, and always where only the last position asks.
+        """
+        q = (x[:, -1:] if last else x) @ (self.w_q @ self.w_k.T / sqrt(self.cfg.d_head))
+        scores = q @ x.transpose(-1, -2)  # batch query key
+        pattern = (scores if last else _causal(scores)).softmax(dim=-1)
+        return pattern @ x @ (self.w_v @ self.w_o)
 
 
 class Transformer(nn.Module):
@@ -161,6 +171,11 @@ class Transformer(nn.Module):
 
 def _draw(d_in: int, d_out: int, cfg: ModelConfig, generator: torch.Generator) -> nn.Parameter:
     return nn.Parameter(torch.randn(d_in, d_out, generator=generator) * d_in**-cfg.gamma)
+
+
+def _causal(scores: Float[Tensor, "*batch query key"]) -> Float[Tensor, "*batch query key"]:
+    future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+    return scores.masked_fill(future, float("-inf"))
 
 
 def _unchanged(name: str, x: Tensor) -> Tensor:
