@@ -9,6 +9,7 @@ A shipped run is used only if its configs and seed are the ones asked for.
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from warnings import warn
 
 from matchlib.presets import PRESETS, Preset
 from matchlib.record import Run, RunError, differences
@@ -30,12 +31,12 @@ def _spec(seed: int = 0, model: dict | None = None, train: dict | None = None) -
     return RunSpec(Preset(base.task, replace(base.model, **(model or {})), replace(base.train, **(train or {}))), seed)
 
 
-SNAPSHOTS = ()
+SNAPSHOTS = (0, 200, 400, 500, 600, 700, 750, 800, 850, 900, 950, 1000, 1050, 1100, 1200, 1350, 1500)
 RUNS: dict[str, RunSpec] = {
     "post_g07": _spec(train={"snapshots": SNAPSHOTS}),
     **{f"post_g07_s{seed}": _spec(seed) for seed in (1, 2, 3, 4)},
-    "post_g03": _spec(model={"gamma": 0.3}),
-    "pre_g07": _spec(model={"layernorm": "pre"}),
+    **{f"pre_g07_s{seed}": _spec(seed, model={"layernorm": "pre"}) for seed in (0, 1, 2)},
+    **{f"post_g03_s{seed}": _spec(seed, model={"gamma": 0.3}) for seed in (0, 1, 2)},
 }
 
 
@@ -52,8 +53,11 @@ def load_or_train(name: str, device: str = "cpu", progress: bool = True) -> Run:
         check(run, spec, name)
         return run
     run = train(spec.preset.task, spec.preset.model, spec.preset.train, spec.seed, device, progress)
-    if run.provenance["steps"] == spec.preset.train.steps:
-        run.save(path)
+    if run.provenance["steps"] == spec.preset.train.steps:  # an interrupted one is not what the name stands for
+        try:
+            run.save(path)
+        except RunError as error:
+            warn(f"{name} is trained but only this session has it: {error}", stacklevel=2)
     return run
 
 
@@ -69,4 +73,5 @@ def check(run: Run, spec: RunSpec, name: str) -> None:
 
 if __name__ == "__main__":
     for name in RUNS:
+        print(name)
         load_or_train(name)

@@ -1,0 +1,123 @@
+"""Named runs: loaded where shipped, checked against what was asked for, trained where missing. And the shipped ones."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from matchlib import runs
+from matchlib.presets import PRESETS, preset
+from matchlib.record import Run, RunError
+from matchlib.runs import RUNS, SHIPPED, RunSpec, load_or_train
+from matchlib.train import TrainState, fit, train
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A shelf of one tiny run, and a list of the trainings that were started."""
+    trained = []
+
+    def counted(*args):
+        trained.append(args)
+        return train(*args)
+
+    monkeypatch.delenv("MATCHLIB_RETRAIN", raising=False)
+    monkeypatch.setattr(runs, "SHIPPED", tmp_path)
+    monkeypatch.setattr(runs, "RUNS", {"one": RunSpec(PRESETS["tiny"], seed=3)})
+    monkeypatch.setattr(runs, "train", counted)
+    return trained
+
+
+def test_a_missing_run_is_trained_once_and_then_loaded(shelf):
+    first = load_or_train("one", progress=False)
+    second = load_or_train("one", progress=False)
+    assert len(shelf) == 1
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True))
+    assert first.history == second.history
+
+
+def test_retrain_trains_although_the_run_is_there(shelf, monkeypatch):
+    load_or_train("one", progress=False)
+    monkeypatch.setenv("MATCHLIB_RETRAIN", "1")
+    load_or_train("one", progress=False)
+    assert len(shelf) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "changed"),
+    [
+        ("seed", lambda s: replace(s, seed=4)),
+        ("gamma", lambda s: replace(s, preset=replace(s.preset, model=replace(s.preset.model, gamma=0.6)))),
+        ("lr", lambda s: replace(s, preset=replace(s.preset, train=replace(s.preset.train, lr=1e-4)))),
+        ("n_tokens", lambda s: replace(s, preset=replace(s.preset, task=replace(s.preset.task, n_tokens=30)))),
+    ],
+)
+def test_a_run_made_otherwise_is_refused_by_name_of_the_field(shelf, monkeypatch, field, changed):
+    load_or_train("one", progress=False)
+    monkeypatch.setattr(runs, "RUNS", {"one": changed(runs.RUNS["one"])})
+    with pytest.raises(RunError, match=f"{field}: asked .*, found .*MATCHLIB_RETRAIN=1"):
+        load_or_train("one", progress=False)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'post_g99' is not a run of the course: choose one of post_g07, "):
+        load_or_train("post_g99")
+
+
+def test_a_shelf_that_cannot_be_written_costs_a_warning_and_not_the_run(shelf, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(runs, "SHIPPED", tmp_path / "file")
+    with pytest.warns(UserWarning, match="only this session has it"):
+        run = load_or_train("one", progress=False)
+    assert run.provenance["steps"] == PRESETS["tiny"].train.steps
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'big' is not known: choose one of tiny, small, paper"):
+        preset("big")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_s_model_fits_its_task(name):
+    chosen = preset(name)
+    assert (chosen.model.vocab_size, chosen.model.n_pos) == (chosen.task.vocab_size, chosen.task.n_pos)
+
+
+def test_the_shelf_holds_the_named_runs_and_nothing_else():
+    kept = {p.name for p in SHIPPED.iterdir()} - {"selection.jsonl", "result.png"}
+    assert kept == {f"{name}.{end}" for name in RUNS for end in ("json", "safetensors")}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_shipped_run_is_what_its_name_stands_for(name):
+    run = Run.load(SHIPPED / name)
+    runs.check(run, RUNS[name], name)
+    assert run.provenance["steps"] == run.train_config.steps == run.history[-1].step
+    assert sorted(run.snapshots) == sorted(run.train_config.snapshots)
+    assert {"torch", "device", "seconds", "threads", "python"} <= set(run.provenance)
+
+
+@pytest.mark.parametrize("name", [n for n in RUNS if n.startswith("post_g07")])
+def test_every_shipped_seed_of_small_matches(name):
+    last = Run.load(SHIPPED / name).history[-1]
+    assert last.test >= 0.99 and min(last.argmax) >= 0.95
+
+
+def test_the_snapshots_span_the_phase_transition():
+    run = Run.load(SHIPPED / "post_g07")
+    test = {e.step: e.test for e in run.history}
+    assert sum(test[step] < 0.3 for step in run.snapshots) >= 3
+    assert sum(test[step] > 0.9 for step in run.snapshots) >= 3
+
+
+def test_training_again_begins_as_the_shipped_run_did():
+    """Other processors round otherwise, so the first hundred steps need only agree closely."""
+    run = Run.load(SHIPPED / "post_g07")
+    state = TrainState.new(run.task, run.model_config, run.train_config, run.seed, "cpu")
+    for step in fit(state):
+        if step.step == 100:
+            break
+    for ours, kept in zip(state.history, run.history, strict=False):
+        assert ours.step == kept.step
+        assert ours.loss == pytest.approx(kept.loss, rel=0.02)
+        assert ours.test == pytest.approx(kept.test, abs=0.04)

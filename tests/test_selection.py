@@ -1,0 +1,60 @@
+"""The choice of `small`: the rule that picks, and the record that it was applied to."""
+
+import pytest
+
+from matchlib import selection
+from matchlib.presets import PRESETS
+from matchlib.record import Evaluation
+from matchlib.selection import FRESH_SEEDS, GAMMAS, LEARNING_RATES, SEEDS, Trial, load, matched, winner
+
+
+def evaluation(step, test, argmax):
+    return Evaluation(step, 0.1, 1.0, 1.0, test, 0.5, (0.1, 0.1), argmax)
+
+
+def trial(lr, gamma, seed, at=None):
+    history = [evaluation(s, *((1.0, (1.0, 1.0)) if at and s >= at else (0.5, (0.2, 0.2)))) for s in (50, 100, 150)]
+    return Trial(lr, gamma, seed, tuple(history), {})
+
+
+@pytest.mark.parametrize(
+    ("test", "argmax", "hit"),
+    [(0.99, (0.95, 0.95), True), (0.98, (1.0, 1.0), False), (1.0, (0.94, 1.0), False), (1.0, (1.0, 0.9), False)],
+)
+def test_success_needs_the_accuracy_and_every_layer(test, argmax, hit):
+    assert matched([evaluation(0, 0.0, (0.0, 0.0)), evaluation(50, test, argmax)]) == (50 if hit else None)
+
+
+def test_the_winner_succeeds_most_often_and_then_soonest():
+    cells = [(lr, g) for lr in LEARNING_RATES for g in GAMMAS]
+    slow, fast, lucky = cells[:3]
+    trials = [trial(*slow, s, at=150) for s in SEEDS] + [trial(*fast, s, at=100) for s in SEEDS]
+    trials += [trial(*lucky, SEEDS[0], at=50)] + [trial(*lucky, s) for s in list(SEEDS)[1:]]
+    assert winner(trials) == fast
+
+
+def test_seeds_kept_for_the_report_have_no_say():
+    cells = [(lr, g) for lr in LEARNING_RATES for g in GAMMAS]
+    trials = [trial(*cells[0], s, at=100) for s in SEEDS] + [trial(*cells[1], s, at=50) for s in FRESH_SEEDS]
+    assert winner(trials) == cells[0]
+    assert not set(SEEDS) & set(FRESH_SEEDS)
+
+
+def test_small_is_the_winner_of_the_record():
+    small = PRESETS["small"]
+    assert winner(load()) == (small.train.lr, small.model.gamma)
+
+
+def test_small_holds_on_nine_of_ten_fresh_seeds():
+    small = PRESETS["small"]
+    fresh = [t for t in load() if (t.lr, t.gamma) == (small.train.lr, small.model.gamma) and t.seed in FRESH_SEEDS]
+    assert sorted(t.seed for t in fresh) == list(FRESH_SEEDS)
+    assert sum(t.matched is not None for t in fresh) >= 9
+
+
+def test_a_complete_record_is_left_as_it_is(tmp_path, monkeypatch):
+    copy = tmp_path / "selection.jsonl"
+    copy.write_bytes(selection.RECORD.read_bytes())
+    done = load(copy)
+    assert selection.run_trials([(t.lr, t.gamma, t.seed) for t in done], copy, workers=1) == done
+    assert copy.read_bytes() == selection.RECORD.read_bytes()
