@@ -18,8 +18,13 @@ A file imports only from floors below its own.
 | 5 | `maps.py` | heat maps: which token matches which, and is a kernel diagonal where its factors are not? |
 | 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper` |
 | 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
-| 6 | `questions.py` | two panels about single questions: ask a trained model, explore the tasks |
+| 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
+| 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
+| 7 | `live.py` | a panel that trains a model while you watch |
+| 7 | `movie.py` | a panel that plays the matching matrices of a run over its training |
 | 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
+| 8 | `result.py` | the figure on the first page, drawn from a shipped run |
+| 8 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
 | 8 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
 | 9 | `__main__.py` | `python -m matchlib doctor` and `python -m matchlib train` |

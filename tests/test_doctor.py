@@ -32,16 +32,16 @@ def test_an_old_python(monkeypatch):
 
 def test_packages_against_pins(monkeypatch, tmp_path):
     pins = tmp_path / "requirements.txt"
-    pins.write_text("# the whole set-up\ntorch==2.13.0\nnbval==0.11.0  # compares\npsutil>=7.1\n\n-e .\n")
+    pins.write_text("# the whole set-up\ntorch==2.13.0\nnbval==0.11.0  # compares\npsutil>=7.10\n\n-e .\n")
     wanted = doctor.requirements(pins)
     assert wanted == [
         ("torch", "==", "2.13.0"),
         ("nbval", "==", "0.11.0"),
-        ("psutil", ">=", "7.1"),
+        ("psutil", ">=", "7.10"),
         ("matchlib", "", ""),
     ]
     monkeypatch.setattr(doctor, "requirements", lambda: wanted)
-    found = {"torch": "2.13.0+cpu", "nbval": "0.11.0", "psutil": "7.1.3", "matchlib": "0.1.0"}
+    found = {"torch": "2.13.0+cpu", "nbval": "0.11.0", "psutil": "7.10.3", "matchlib": "0.1.0"}
 
     def version(name: str) -> str:
         if name not in found:
@@ -52,8 +52,8 @@ def test_packages_against_pins(monkeypatch, tmp_path):
     passed(doctor.packages())
     found["torch"] = "2.12.1+cpu"
     failed(doctor.packages(), "torch is 2.12.1 instead of ==2.13.0", "pip install -r requirements.txt")
-    found["torch"], found["psutil"] = "2.13.0", "7.0.9"
-    failed(doctor.packages(), "psutil is 7.0.9 instead of >=7.1", "pip install -r requirements.txt")
+    found["torch"], found["psutil"] = "2.13.0", "7.9.3"  # older than 7.10, though not as text
+    failed(doctor.packages(), "psutil is 7.9.3 instead of >=7.10", "pip install -r requirements.txt")
     del found["psutil"], found["nbval"]
     failed(doctor.packages(), "nbval is missing; psutil is missing", "pip install -r requirements.txt")
 

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -80,11 +81,21 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@cache
+def known() -> dict[str, list[str]]:
+    return dict(metadata.packages_distributions())
+
+
+def distributions(top: str) -> set[str]:
+    """The installed distributions that a top-level import can come from."""
+    return {normal(name) for name in known().get(top, [top])}
+
+
 def unpinned(source: str) -> list[str]:
     """The distributions that some code imports and requirements.txt does not pin."""
     tops = {name.split(".")[0] for name in imports(source)} - set(sys.stdlib_module_names) - {"matchlib", "__main__"}
-    wanted = {top: {normal(d) for d in metadata.packages_distributions().get(top, [top])} for top in tops}
-    return sorted(top for top, distributions in wanted.items() if not distributions & set(pins()))
+    wanted = {top: distributions(top) for top in tops}
+    return sorted(top for top, names in wanted.items() if not names & set(pins()))
 
 
 def code_of(path: Path) -> str:
@@ -159,8 +170,7 @@ def test_every_declared_package_is_pinned():
     assert "-e ." in (ROOT / "requirements.txt").read_text().splitlines()
     for path in PACKAGE:
         tops = {n.split(".")[0] for n in imports(path.read_text())} - set(sys.stdlib_module_names) - {"matchlib"}
-        known = metadata.packages_distributions()
-        missing = sorted(top for top in tops if not {normal(d) for d in known.get(top, [top])} & declared)
+        missing = sorted(top for top in tops if not distributions(top) & declared)
         assert missing == [], f"{path.name} imports what pyproject.toml does not declare"
 
 
