@@ -79,13 +79,14 @@ class ChainTask:
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name}={value!r} must be a whole number of at least 1.")
         object.__setattr__(self, "hops", tuple(self.hops) if isinstance(self.hops, list) else self.hops)
+        least = 2 if self.kind in ("ring", "noised") else 1  # to close a ring; to have an interior node for the noise
+        if self.n_edges < least:
+            raise ValueError(f"n_edges={self.n_edges} is too few for a {self.kind} task: use at least {least}.")
         most = self.n_edges - (self.kind == "ring")
         if not self.all_hops or any(type(k) is not int or not 1 <= k <= most for k in self.all_hops):
             raise ValueError(
                 f"hops={self.hops!r} does not fit: a {self.kind} task of {self.n_edges} edges allows 1..{most}."
             )
-        if self.kind == "noised" and self.n_edges < 2:
-            raise ValueError("n_edges=1 leaves no interior node to point noise at: use at least 2.")
         if not self.n_nodes <= self.n_tokens <= 16_000:
             raise ValueError(
                 f"n_tokens={self.n_tokens} does not fit: this task writes {self.n_nodes} distinct tokens a sequence, "
@@ -134,6 +135,8 @@ class ChainTask:
         Raises ValueError for an unknown split, and where the rule allows no graph at all.
         """
         self._check_split(split)
+        if type(n) is not int or n < 1:
+            raise ValueError(f"n={n!r} must be a whole number of at least 1: how many questions to draw.")
         which, start, hops = self._draw_questions(n, generator)
         nodes, joint = self._draw_nodes(n, split, generator)
         if split == "ood":
@@ -161,43 +164,49 @@ class ChainTask:
         place 0, 1, ... of each edge in the sequence, chain by chain, noise edges after their chain (default: in order).
         Raises ValueError with what is allowed.
         """
-        chains = [list(c) for c in (chain if self.n_chains == 2 else [chain])]
-        flat = [t for c in chains for t in c] + [t for t, _ in noise]
-        if [len(c) for c in chains] != [self.chain_length] * self.n_chains or len(
-            noise
-        ) != self.n_chains * self.n_noise:
-            raise ValueError(
-                f"A {self.kind} task needs {self.n_chains} chain(s) of {self.chain_length} tokens and "
-                f"{self.n_chains * self.n_noise} noise edge(s); these chains have {[len(c) for c in chains]}, "
-                f"and {len(noise)} noise edge(s) came with them."
-            )
-        if wrong := [t for t in flat if type(t) is not int or not 1 <= t <= 2 * self.n_tokens]:
-            raise ValueError(
-                f"{wrong[0]!r} is not a token of this task: use whole numbers from 1 to {2 * self.n_tokens}."
-            )
-        if repeated := {t for t in flat if flat.count(t) > 1}:
-            raise ValueError(f"Token {min(repeated)} occurs twice: every node of a chain must be a different token.")
+        chains, noise = self._read_graph(chain, noise)
         hops = self.all_hops[0] if hops is None and len(self.all_hops) == 1 else hops
         if hops not in self.all_hops:
             raise ValueError(f"hops={hops!r} is not asked in this task: choose one of {list(self.all_hops)}.")
         starts = {c[i]: (w, i) for w, c in enumerate(chains) for i in range(self.chain_length)}
-        if start not in starts:
+        if type(start) is not int or start not in starts:
             raise ValueError(f"The start {start!r} is not a node of the chain: choose one of {sorted(starts)}.")
         which, index = starts[start]
-        if self.kind != "ring" and index + hops > self.n_edges:
-            raise ValueError(
-                f"From {start} only {self.n_edges - index} step(s) are left and the question asks for {hops}."
-            )
-        if any(target not in c[1:-1] for c, (_, target) in zip(chains, noise)):
-            raise ValueError("Each noise edge must point at an interior node of its own chain, the first's first.")
-        n_all = self.start_pos // 2
-        order = list(range(n_all)) if order is None else list(order)
-        if sorted(order) != list(range(n_all)):
-            raise ValueError(f"order={order} must hold each of 0..{n_all - 1} once: the place of each edge.")
+        left = self.n_edges - index
+        if self.kind != "ring" and hops > left:
+            raise ValueError(f"From {start} only {left} step(s) are left and the question asks for {hops}.")
+        places = list(range(self.start_pos // 2))
+        order = places if order is None else list(order)
+        if any(type(place) is not int for place in order) or sorted(order) != places:
+            raise ValueError(f"order={order} must hold each of 0..{places[-1]} once: the place of each edge.")
         nodes = torch.tensor([c + [t for t, _ in noise[i : i + 1]] for i, c in enumerate(chains)])
         joint = torch.tensor([c.index(t) for c, (_, t) in zip(chains, noise)] or [0] * self.n_chains)
         one = [torch.tensor([v]) for v in (which, index, hops)]
         return self._write(nodes[None], joint[None], *one, 2 * torch.tensor([order]))
+
+    def _read_graph(self, chain: Sequence, noise: Sequence) -> tuple[list[list[int]], list[tuple[int, int]]]:
+        """The chains and noise edges of a learner's own, if they make a graph of this task."""
+        n_noise = self.n_chains * self.n_noise
+        needs = f"A {self.kind} task needs {self.n_chains} chain(s) of {self.chain_length} tokens and {n_noise} noise edge(s)"
+        try:
+            chains = [list(c) for c in (chain if self.n_chains == 2 else [chain])]
+            noise = [(token, target) for token, target in noise]
+        except (TypeError, ValueError):
+            raise ValueError(f"{needs}; chain={chain!r} and noise={noise!r} cannot be read as these.") from None
+        lengths = [len(c) for c in chains]
+        if lengths != [self.chain_length] * self.n_chains or len(noise) != n_noise:
+            raise ValueError(
+                f"{needs}; these chains have {lengths} tokens, and {len(noise)} noise edge(s) came with them."
+            )
+        flat = [t for c in chains for t in c] + [t for t, _ in noise]
+        most = 2 * self.n_tokens
+        if wrong := [t for t in flat if type(t) is not int or not 1 <= t <= most]:
+            raise ValueError(f"{wrong[0]!r} is not a token of this task: use whole numbers from 1 to {most}.")
+        if repeated := {t for t in flat if flat.count(t) > 1}:
+            raise ValueError(f"Token {min(repeated)} occurs twice: every node of a chain must be a different token.")
+        if any(target not in c[1:-1] for c, (_, target) in zip(chains, noise)):
+            raise ValueError("Each noise edge must point at an interior node of its own chain, the first's first.")
+        return chains, noise
 
     def baselines(self, split: str = "test") -> dict[str, float]:
         """Accuracy of five guessers that follow no chain (see `matchlib.baselines`)."""

@@ -67,6 +67,8 @@ class TrainConfig:
             raise ValueError(f"decay={self.decay!r} is not known: choose 'matrices' or 'all'.")
         if self.split not in ("train", "any"):
             raise ValueError(f"split={self.split!r} is not for training: choose 'train' or 'any'.")
+        if any(type(step) is not int or step < 0 for step in self.snapshots):
+            raise ValueError(f"snapshots={self.snapshots} must be whole numbers of at least 0: steps of the training.")
         if self.n_train is not None and (type(self.n_train) is not int or self.n_train < self.batch_size):
             raise ValueError(f"n_train={self.n_train!r} must be None or at least batch_size={self.batch_size}.")
 
@@ -101,6 +103,7 @@ class Run:
     history: list[Evaluation]
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     provenance: dict = field(default_factory=dict)
+    unfinished: dict[str, Tensor] = field(default_factory=dict)  # what a training needs to go on (see TrainState.save)
 
     @property
     def name(self) -> str:
@@ -123,6 +126,7 @@ class Run:
         tensors = {f"model/{k}": v.cpu().contiguous() for k, v in self.model.state_dict().items()}
         for step, state in self.snapshots.items():
             tensors |= {f"snapshot/{step}/{k}": v.cpu().contiguous() for k, v in state.items()}
+        tensors |= {f"unfinished/{k}": v.cpu().contiguous() for k, v in self.unfinished.items()}
         weights = dump_tensors(tensors)
         record = {
             "format": FORMAT,
@@ -133,8 +137,8 @@ class Run:
             "sha256": hashlib.sha256(weights).hexdigest(),
         }
         base = Path(path)
-        write_whole(base.with_name(base.name + ".safetensors"), weights)
-        write_whole(base.with_name(base.name + ".json"), (json.dumps(record, indent=1) + "\n").encode())
+        text = (json.dumps(record, indent=1) + "\n").encode()
+        write_whole(base.with_name(base.name + ".safetensors"), weights, (base.with_name(base.name + ".json"), text))
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> "Run":
@@ -166,12 +170,13 @@ class Run:
                     _, step, name = key.split("/", 2)
                     snapshots.setdefault(int(step), {})[name] = tensor
             snapshots = dict(sorted(snapshots.items()))
+            rest = {k.removeprefix("unfinished/"): v for k, v in tensors.items() if k.startswith("unfinished/")}
             seed, provenance = record["seed"], record["provenance"]
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
             raise RunError(
                 f"{base}.json and its weights do not fit this version ({error}): train the run again."
             ) from None
-        return cls(task, model_config, train_config, seed, model.to(device), history, snapshots, provenance)
+        return cls(task, model_config, train_config, seed, model.to(device), history, snapshots, provenance, rest)
 
 
 def make(made: type, values: dict):
@@ -209,23 +214,27 @@ def provenance(device: torch.device, seconds: float) -> dict:
     }
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment either the old or the new content stands there, complete.
+def write_whole(path: Path, content: bytes, *more: tuple[Path, bytes]) -> None:
+    """Write a file, or several that belong together, so that the old or the new content stands there, complete.
 
-    Raises RunError with the reason where it cannot be written; the temporary file is gone in any case.
+    All are on disk before the first takes its place: a disk that fills up at the second leaves the first as it was.
+    Raises RunError with the reason where one cannot be written; the temporary files are gone in any case.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    files = [(p, p.with_name(f".{p.name}.{os.getpid()}.tmp"), c) for p, c in ((path, content), *more)]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        for path, temporary, content in files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary, _ in files:
+            os.replace(temporary, path)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written ({error.strerror}): free some space or choose another folder."
         ) from None
     finally:
-        if os.path.exists(temporary):  # not where its folder is a file, or its name too long
-            temporary.unlink()
+        for _, temporary, _ in files:
+            if os.path.exists(temporary):  # not where its folder is a file, or its name too long
+                temporary.unlink()

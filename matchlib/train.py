@@ -96,24 +96,24 @@ class TrainState:
         return Run(*configs, self.seed, self.model, list(self.history), dict(self.snapshots), known)
 
     def save(self, path: str | Path) -> None:
-        """Write all of it, as a run whose snapshots also hold the optimiser's state."""
+        """Write all of it, as a run that also holds the optimiser's state."""
         run = self.as_run()
         moments = {
             f"{key}/{name}": self.optimizer.state[p][key]
             for name, p in self.model.named_parameters()
             for key in self.optimizer.state[p]
         }
-        losses = {"losses": torch.stack(self.losses).cpu()} if self.losses else {}
-        run.snapshots = run.snapshots | {-1: moments | losses}
+        losses = {"losses": torch.stack(self.losses)} if self.losses else {}
+        run.unfinished = moments | losses | {"step": torch.tensor(self.step)}
         run.save(path)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> "TrainState":
         """Read what `save` wrote. Raises RunError as `Run.load` does, and ValueError for a run without the state."""
         run = Run.load(path, device=str(pick_device(device)))
-        if -1 not in run.snapshots:
+        if not run.unfinished:
             raise ValueError(f"{path} holds a finished run and nothing to go on from: use Run.load, or train anew.")
-        kept = run.snapshots.pop(-1)
+        kept = run.unfinished
         optimizer = _optimizer(run.model, run.train_config)
         for name, p in run.model.named_parameters():
             found = {k.split("/")[0]: v.clone() for k, v in kept.items() if k.endswith(f"/{name}")}
@@ -193,7 +193,7 @@ def train(
 
 
 def learning_rate(cfg: TrainConfig, step: int) -> float:
-    """Linear from lr_start to lr over `warmup` steps, then half a cosine down to lr_end at the last step."""
+    """Linear from lr_start to lr over `warmup` steps, then half a cosine that would reach lr_end at step `steps`."""
     if step < cfg.warmup:
         return cfg.lr_start + (cfg.lr - cfg.lr_start) * (step + 1) / cfg.warmup
     along = (step - cfg.warmup) / max(1, cfg.steps - cfg.warmup)

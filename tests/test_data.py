@@ -194,7 +194,8 @@ def test_a_batch_can_be_sliced_and_moved(generator):
         ({"n_tokens": 6}, "n_tokens=6 does not fit: this task writes 7 distinct tokens a sequence, so choose 7..16000"),
         ({"n_tokens": 16_001}, "choose 7..16000"),
         ({"kind": "noised", "n_tokens": 15}, "n_tokens=15 does not fit: this task writes 16"),
-        ({"kind": "noised", "n_edges": 1, "hops": 1}, "n_edges=1 leaves no interior node .* use at least 2"),
+        ({"kind": "noised", "n_edges": 1, "hops": 1}, "n_edges=1 is too few for a noised task: use at least 2"),
+        ({"kind": "ring", "n_edges": 1, "hops": 1}, "n_edges=1 is too few for a ring task: use at least 2"),
     ],
 )
 def test_a_wrong_task_is_refused_with_what_is_allowed(wrong, sentence):

@@ -99,7 +99,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_training(tmp_path, caps
 
 
 def test_a_disk_that_fills_up_still_gets_a_sentence_and_the_result(tmp_path, capsys, monkeypatch):
-    def full(path, content):
+    def full(path, content, *more):
         if content:
             raise record.RunError(f"{path} cannot be written (No space left on device): free some space.")
         path.touch()

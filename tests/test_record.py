@@ -121,9 +121,7 @@ def break_at(monkeypatch, where: str, nth: int, error: BaseException) -> None:
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-SECOND_FILE = pytest.mark.xfail(strict=True, reason="the two files of a run are replaced one after the other")
-SECOND = [pytest.param(where, 2, marks=SECOND_FILE) for where in ("open", "fsync")]
-POINTS = [("open", 1), ("fsync", 1), ("replace", 1), *SECOND]
+POINTS = [("open", 1), ("open", 2), ("fsync", 1), ("fsync", 2), ("replace", 1)]
 
 
 @pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()], ids=["full disk", "interrupt"])
