@@ -187,7 +187,8 @@ class ChainTask:
     def _read_graph(self, chain: Sequence, noise: Sequence) -> tuple[list[list[int]], list[tuple[int, int]]]:
         """The chains and noise edges of a learner's own, if they make a graph of this task."""
         n_noise = self.n_chains * self.n_noise
-        needs = f"A {self.kind} task needs {self.n_chains} chain(s) of {self.chain_length} tokens and {n_noise} noise edge(s)"
+        needs = f"A {self.kind} task needs {self.n_chains} chain(s) of {self.chain_length} tokens"
+        needs += f" and {n_noise} noise edge(s)"
         try:
             chains = [list(c) for c in (chain if self.n_chains == 2 else [chain])]
             noise = [(token, target) for token, target in noise]

@@ -14,12 +14,14 @@ from matchlib.probe import (
     controls,
     expected_attention,
     factors,
+    flow,
     gaussian_tokens,
     kernel,
     matching_matrix,
     matching_score,
     normalised_trace,
     score,
+    with_trained_length,
 )
 
 D = 24
@@ -222,3 +224,35 @@ def test_wrong_layers_and_tokens_are_refused_with_what_is_allowed(model, generat
         matching_matrix(model, 1, torch.zeros(5, 7))
     with pytest.raises(ValueError, match="allowed are 0..40"):
         matching_matrix(model, 1, torch.tensor([1, 41]))
+
+
+@pytest.mark.parametrize("kind", ["single", "double", "ring"])
+def test_flow_names_the_edges_that_the_printed_path_needs(kind, generator):
+    task = ChainTask(kind, 4, 2, 20)
+    model = Transformer(ModelConfig(3, 8, 8, 8, 2, task.vocab_size, task.n_pos), generator=generator)
+    batch = task.sample(6, generator=generator)
+    for i in range(6):
+        patterns, expected = flow(model, batch, i)
+        row, last = batch.tokens[i].tolist(), task.n_pos - 1
+        places = [next(p for p in range(0, last, 2) if row[p] == node) for node in batch.path[i, :2].tolist()]
+        pairs = [(0, place + 1, place) for place in places]
+        assert expected == [*pairs, (1, last, places[0] + 1), (2, last, places[1] + 1)]
+        assert patterns.shape == (3, task.n_pos, task.n_pos)
+        torch.testing.assert_close(patterns.sum(-1), torch.ones(3, task.n_pos))
+        assert (patterns.triu(1) == 0).all()
+
+
+def test_trained_length_scales_unseen_tokens_and_touches_nothing_else(generator):
+    model = Transformer(ModelConfig(vocab_size=24), generator=generator)  # 10 tokens, 10 unseen, 3 order tokens
+    with torch.no_grad():
+        model.w_e[1:11] *= 3
+    before = model.w_e.clone()
+    longer = with_trained_length(model, 10)
+    assert torch.equal(model.w_e, before)
+    length = longer.w_e.norm(dim=1)
+    assert length[11:21].mean().item() == pytest.approx(length[1:11].mean().item(), rel=1e-5)
+    torch.testing.assert_close(longer.w_e[11:21] / before[11:21], (longer.w_e[11, 0] / before[11, 0]).expand(10, 64))
+    kept = [*range(11), 21, 22, 23]
+    assert torch.equal(longer.w_e[kept], before[kept])
+    others = zip(longer.named_parameters(), model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for (name, a), b in others if name != "w_e")
