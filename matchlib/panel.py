@@ -1,0 +1,143 @@
+"""What every panel shares: controls that act, one line of words, pictures, and one thread to act in.
+
+JupyterLab gives the events of widgets to a second thread of the kernel (a subshell), while cells run in the first.
+Drawing changes matplotlib's settings for a moment and training changes weights, so neither may happen in both at once.
+A panel therefore acts only in the thread where it was made: an event from elsewhere is handed to that thread's event
+loop, and an action that already waits there is not queued again, so the newest value of a slider wins. Where no loop
+runs (a script, a test) an action runs at once, and what it raises reaches its caller.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+from threading import get_ident
+
+import ipywidgets as widgets
+from IPython.display import display
+from matplotlib.figure import Figure
+
+WORDS = {"description_width": "initial"}  # a label is never cut short
+Action = Callable[[], None]
+
+
+class Mistake(Exception):
+    """A learner's mistake: its sentence is shown, and the panel keeps what it showed before."""
+
+
+class Press(widgets.Button):
+    """A button whose `click()` raises what its action raises: that of ipywidgets would log it and go on."""
+
+    def __init__(self, press: Action, description: str, tooltip: str, **rest):
+        super().__init__(description=description, tooltip=tooltip, **rest)
+        self.press = press
+
+    def click(self) -> None:
+        self.press()
+
+
+class Panel:
+    """A view of widgets, and `figure`: what it shows now, for pages on which widgets do not run."""
+
+    figure: Figure | None = None
+
+    def __init__(self):
+        self.message = widgets.HTML()
+        self.view = widgets.VBox()
+        self._quiet = False
+        self._waiting: set[Action] = set()
+        self._thread = get_ident()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:  # no loop here
+            self._loop = None
+
+    def _ipython_display_(self) -> None:
+        display(self.view)
+
+    def close(self) -> None:
+        """Take the panel off the page."""
+        self.view.close()
+
+    def say(self, words: str) -> None:
+        """Show one sentence, as plain text."""
+        self.message.value = escape(words, quote=False)
+
+    def act(self, action: Action) -> None:
+        """Run an action in the panel's own thread; a mistake becomes a sentence, any other exception is raised too."""
+        if get_ident() != self._thread and self._loop is not None and self._loop.is_running():
+            if action not in self._waiting:
+                self._waiting.add(action)
+                self._loop.call_soon_threadsafe(self._act_now, action)
+        elif not self._quiet:
+            self._act_now(action)
+
+    def _act_now(self, action: Action) -> None:
+        self._waiting.discard(action)
+        try:
+            action()
+        except Mistake as mistake:
+            self.say(str(mistake))
+        except Exception as error:
+            self.say(f"This did not work ({type(error).__name__}: {error}). What was shown before still stands.")
+            raise
+
+    def on_change(self, action: Action, *controls: widgets.Widget) -> None:
+        """Let the action follow every new value of these controls."""
+        for control in controls:
+            control.observe(lambda change: self.act(action), names="value")
+
+    def button(self, description: str, tooltip: str, action: Action, **rest) -> Press:
+        return Press(lambda: self.act(action), description, tooltip, **rest)
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        """Set controls from the panel itself, without the actions that follow a learner's hand."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
+
+def control(kind: type[widgets.Widget], description: str, tooltip: str, **rest) -> widgets.Widget:
+    """A control with a label that is shown in full, and a tooltip."""
+    return kind(description=description, tooltip=tooltip, style=WORDS, **rest)
+
+
+def picture() -> widgets.Image:
+    """A place for a figure, out of sight until something is shown in it."""
+    return widgets.Image(format="png", layout=widgets.Layout(width="100%", max_width="900px", display="none"))
+
+
+def row(*children: widgets.Widget) -> widgets.Box:
+    """Controls side by side, on a new line where the page is narrow."""
+    return widgets.Box(children, layout=widgets.Layout(display="flex", flex_flow="row wrap", align_items="center"))
+
+
+def show(image: widgets.Image, png: bytes, words: str) -> None:
+    """Put a picture in its place. ipywidgets 8.1 has no alt text for images: the title stands in for it."""
+    with image.hold_sync():
+        image.value, image.tooltip = png, words
+    image.layout.display = None
+
+
+def hide(image: widgets.Image) -> None:
+    """Take a picture out of sight."""
+    image.layout.display = "none"
+
+
+def show_figure(image: widgets.Image, figure: Figure) -> None:
+    show(image, figure._repr_png_(), figure.get_suptitle())
+
+
+def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as HTML that takes its colours from the page, light or dark."""
+    cell = 'style="padding: 0 1.2em 0 0; text-align: left"'
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag} {cell}>{escape(str(c))}</{tag}>" for c in cells) + "</tr>"
+
+    body = "".join(line("td", r) for r in rows)
+    caption = f'<caption style="text-align: left"><b>{escape(caption)}</b></caption>'
+    return f"<table>{caption}<thead>{line('th', head)}</thead><tbody>{body}</tbody></table>"

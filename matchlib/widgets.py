@@ -1,0 +1,17 @@
+"""Every panel of the course: ipywidgets around the floors below, and each works without a browser too.
+
+    AskTheModel(run)              put a chain of your own to a trained model, and cut its attention
+    ChainExplorer()               see what a task asks, and which guessers to beat
+    LiveTraining(task, ...)       train a model while you watch; stop, and go on
+    MatchingMovie(run)            matching matrices over training, beside accuracy and score
+
+End a cell with the panel, or with `panel.view`; end the next with `panel.figure`, a plain picture for pages on which
+widgets do not run. A panel's methods do what its buttons do: `panel.ask()`, `panel.advance(100)`.
+"""
+
+from matchlib.ask import AskTheModel
+from matchlib.explorer import ChainExplorer
+from matchlib.live import LiveTraining
+from matchlib.movie import MatchingMovie
+
+__all__ = ["AskTheModel", "ChainExplorer", "LiveTraining", "MatchingMovie"]
