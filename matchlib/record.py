@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -210,7 +209,6 @@ def provenance(device: torch.device, seconds: float) -> dict:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "seconds": round(seconds, 2),
-        "command": " ".join(["python", *(["-m", "matchlib"] if "matchlib" in sys.argv[0] else []), *sys.argv[1:]]),
     }
 
 

@@ -1,12 +1,13 @@
 """The named runs of the course: loaded where they are shipped, trained where they are not.
 
     run = load_or_train("post_g07")        MATCHLIB_RETRAIN=1 trains every one anew
-    python -m matchlib.runs                makes all that is missing from course/runs/
+    python -m matchlib.runs [NAME ...]     makes those (or all) that are missing from course/runs/
 
 A shipped run is used only if its configs and seed are the ones asked for.
 """
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from warnings import warn
@@ -72,6 +73,6 @@ def check(run: Run, spec: RunSpec, name: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in RUNS:
+    for name in sys.argv[1:] or RUNS:
         print(name)
         load_or_train(name)
