@@ -75,9 +75,7 @@ class Block(nn.Module):
         """`last`: compute the residual stream at the last position alone; keys and values are needed everywhere."""
         pre, path = self.cfg.layernorm == "pre", self.path
         x = tap(f"{path}.resid_pre", x)
-        seen = self.ln_attn(x) if pre else x
-        fold = tap is _unchanged and self.cfg.n_heads == 1 and (last or self.cfg.d_model <= 2 * self.cfg.d_head)
-        attn = self.folded_attention(seen, last) if fold else self.attention(seen, tap, last)
+        attn = self.attention(self.ln_attn(x) if pre else x, tap, last)
         y = (x[:, -1:] if last else x) + tap(f"{path}.attn.out", attn)
         y = tap(f"{path}.resid_mid", y if pre else self.ln_attn(y))
         mlp = F.relu((self.ln_mlp(y) if pre else y) @ self.w_in) @ self.w_out
@@ -85,6 +83,8 @@ class Block(nn.Module):
         return tap(f"{path}.resid_post", x if pre else self.ln_mlp(x))
 
     def attention(self, x: Tensor, tap: Tap, last: bool) -> Float[Tensor, "batch query d_model"]:
+        if tap is _unchanged and self.cfg.n_heads == 1 and (last or self.cfg.d_model <= 2 * self.cfg.d_head):
+            return self.folded_attention(x, last)
         path, n_batch = f"{self.path}.attn", len(x)
 
         def heads(x: Tensor, w: Tensor) -> Float[Tensor, "batch head pos d_head"]:

@@ -107,7 +107,7 @@ def score_and_accuracy(history: list[Evaluation]) -> Figure:
 
 @styled
 def seed_spread(histories: dict[str, list[list[Evaluation]]]) -> Figure:
-    """Does it depend on the seed? One panel a label: median of test accuracy over seeds, and the band from min to max.
+    """Does it depend on the seed? One panel a label: test accuracy of each seed, median, and band from min to max.
 
     histories: label to one history a seed; the steps that all seeds of a label measured are drawn.
     Raises ValueError where a label has no seed, or its seeds no step in common.
@@ -126,6 +126,9 @@ def seed_spread(histories: dict[str, list[list[Evaluation]]]) -> Figure:
     for i, (ax, (label, (steps, least, median, most))) in enumerate(zip(axes, spread.items(), strict=False)):
         n = len(histories[label])
         ax.fill_between(steps, least, most, color=SKY, alpha=0.45, lw=0, label="min to max over seeds")
+        for k, history in enumerate(histories[label]):
+            values = {e.step: e.test for e in history}
+            ax.plot(steps, [values[s] for s in steps], color=GREY, lw=0.7, label="" if k else "each seed")
         ax.plot(steps, median, color=BLUE, marker="o", ms=3.5, markevery=max(1, len(steps) // 10), label="median")
         ax.set_title(f"{fill(label, 26)}\n{n} {'seed' if n == 1 else 'seeds'}: {least[-1]:.3f} to {most[-1]:.3f}")
         _share_axis(ax, "test accuracy" if i % cols == 0 else "")
@@ -133,7 +136,7 @@ def seed_spread(histories: dict[str, list[list[Evaluation]]]) -> Figure:
         ax.locator_params(axis="x", nbins=4)
     for ax in axes[len(spread) :]:
         ax.remove()
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 
 

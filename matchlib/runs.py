@@ -58,7 +58,7 @@ def load_or_train(name: str, device: str = "cpu", progress: bool = True) -> Run:
         try:
             run.save(path)
         except RunError as error:
-            warn(f"{name} is trained but only this session has it: {error}", stacklevel=2)
+            warn(f"{name} is trained but only this process has it: {error}", stacklevel=2)
     return run
 
 

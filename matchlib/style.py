@@ -64,7 +64,7 @@ def canvas(
 ) -> tuple[Figure, list[Axes]]:
     """An empty picture, its size in inches, and its axes row by row."""
     figure = Picture(figsize=(width, height), layout="constrained")
-    figure.suptitle(fill(title, int(10.4 * width)), x=0.01, ha="left")
+    figure.suptitle(fill(title, int(9.8 * width)), x=0.01, ha="left")
     axes = list(figure.subplots(rows, cols, squeeze=False, **grid).flat)
     for ax in axes:  # ticks are made when the figure is drawn, after the settings are put back: so each is told now
         ax.tick_params(labelsize=9, colors=INK, which="both")

@@ -126,6 +126,8 @@ def test_seed_spread_draws_median_and_band_over_the_steps_in_common():
     median = labelled(post)["median"]
     assert list(median.get_xdata()) == [0, 100, 200]
     assert list(median.get_ydata()) == pytest.approx([0.0, 0.4, 0.9])
+    each = [list(line.get_ydata()) for line in post.lines if line is not median]
+    assert each == [[0.0, 0.1, 1.0], [0.0, 0.4, 0.9], [0.2, 0.5, 0.8]]
     band = post.collections[0].get_paths()[0].vertices
     at_100 = band[band[:, 0] == 100][:, 1]
     assert (at_100.min(), at_100.max()) == pytest.approx((0.1, 0.5))

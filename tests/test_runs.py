@@ -67,7 +67,7 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_a_shelf_that_cannot_be_written_costs_a_warning_and_not_the_run(shelf, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(runs, "SHIPPED", tmp_path / "file")
-    with pytest.warns(UserWarning, match="only this session has it"):
+    with pytest.warns(UserWarning, match="only this process has it"):
         run = load_or_train("one", progress=False)
     assert run.provenance["steps"] == PRESETS["tiny"].train.steps
 
@@ -97,10 +97,11 @@ def test_a_shipped_run_is_what_its_name_stands_for(name):
     assert {"torch", "device", "seconds", "threads", "python"} <= set(run.provenance)
 
 
-@pytest.mark.parametrize("name", [n for n in RUNS if n.startswith("post_g07")])
-def test_every_shipped_seed_of_small_matches(name):
-    last = Run.load(SHIPPED / name).history[-1]
-    assert last.test >= 0.99 and min(last.argmax) >= 0.95
+def test_at_least_four_of_five_seeds_of_small_answer_and_no_seed_answers_without_matching():
+    last = [Run.load(SHIPPED / name).history[-1] for name in RUNS if name.startswith("post_g07")]
+    assert len(last) == 5 and sum(e.test >= 0.99 for e in last) >= 4
+    for e in last:
+        assert min(e.argmax) >= 0.95 if e.test >= 0.99 else (e.test < 0.5 and min(e.argmax) < 0.5)
 
 
 def test_the_snapshots_span_the_phase_transition():

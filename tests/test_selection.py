@@ -1,10 +1,13 @@
 """The choice of `small`: the rule that picks, and the record that it was applied to."""
 
+from statistics import median
+
 import pytest
 
 from matchlib import selection
 from matchlib.presets import PRESETS
-from matchlib.record import Evaluation
+from matchlib.record import Evaluation, Run
+from matchlib.runs import RUNS, SHIPPED
 from matchlib.selection import FRESH_SEEDS, GAMMAS, LEARNING_RATES, SEEDS, Trial, load, matched, winner
 
 
@@ -58,3 +61,31 @@ def test_a_complete_record_is_left_as_it_is(tmp_path, monkeypatch):
     done = load(copy)
     assert selection.run_trials([(t.lr, t.gamma, t.seed) for t in done], copy, workers=1) == done
     assert copy.read_bytes() == selection.RECORD.read_bytes()
+
+
+def first(history, value):
+    return next((e.step for e in history if value(e) >= 0.5), None)
+
+
+def test_the_scorecard_says_what_the_records_say():
+    """Every number of the README's scorecard, counted again."""
+    small = PRESETS["small"]
+    chosen = {t.seed: t.history for t in load() if (t.lr, t.gamma) == (small.train.lr, small.model.gamma)}
+    named = {name: Run.load(SHIPPED / name) for name in RUNS}
+    kept = {run.seed: run.history for name, run in named.items() if name.startswith("post_g07")}
+    every = kept | {seed: history for seed, history in chosen.items() if seed in FRESH_SEEDS}
+    good = {seed: history for seed, history in every.items() if matched(history)}
+    fresh = [matched(chosen[seed]) for seed in FRESH_SEEDS if matched(chosen[seed])]
+    text = " ".join((SHIPPED.parent.parent / "README.md").read_text().split())
+    assert f"{len(good)} of {len(every)} seeds succeed ({len(fresh)} of {len(FRESH_SEEDS)} that took no part" in text
+    assert f"at a median of {median(fresh):.0f} steps" in text
+    for history in (every[seed] for seed in every.keys() - good.keys()):
+        assert history[-1].test < 0.5 and min(history[-1].argmax) < 0.5
+    own = f"{sum(bool(matched(h)) for h in kept.values())} of {len(kept)}"
+    for label, group in (("gamma 0.3: ", "post_g03"), ("pre-LN: ", "pre_g07")):
+        hits = [bool(matched(run.history)) for name, run in named.items() if name.startswith(group)]
+        other = "gamma 0.7" if group == "post_g03" else "post-LN"
+        assert f"{label}{sum(hits)} of {len(hits)} seeds succeed, {other}: {own}" in text
+    assert f"In all {len(good)} runs that succeed layer 2 matches *before* layer 1" in text
+    for history in good.values():
+        assert first(history, lambda e: e.argmax[1]) < first(history, lambda e: e.argmax[0])
