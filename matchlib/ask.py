@@ -12,7 +12,7 @@ from matchlib.data import Batch
 from matchlib.flow import chain_graph, information_flow
 from matchlib.hooks import intervene
 from matchlib.model import Transformer
-from matchlib.panel import Mistake, Panel, control, hide, picture, row, show_figure, table
+from matchlib.panel import Mistake, Panel, Shown, control, row, table
 from matchlib.probe import flow
 from matchlib.record import Run
 from matchlib.train import seeded
@@ -99,7 +99,7 @@ class AskTheModel(Panel):
         self.where = control(widgets.Dropdown, "Cut", "Where the attention is cut", options=(LAST, ALL))
         self.with_flow = control(widgets.Checkbox, "show the information flow", "Who attends to whom", indent=False)
         self.verdict, self.likeliest = widgets.HTML(), widgets.HTML()
-        self._graph, self._flow = picture(), picture()
+        self._graph, self._flow = Shown(), Shown()
         self._use(self.task.sample(1, "test", generator=self._generator))
         self.on_change(self._ask, self.chain, self.start, self.hops, self.where, self.with_flow, *self.cuts)
         steps = [self.hops] if len(self.task.all_hops) > 1 else []
@@ -184,14 +184,14 @@ class AskTheModel(Panel):
         head = ["rank", "token (probability)"] + ["without the cut"] * bool(found.cuts)
         self.likeliest.value = table("The three likeliest tokens", head, rows)
         self.figure = chain_graph(found.batch)
-        show_figure(self._graph, self.figure)
+        self._graph.show_figure(self.figure)
         self.flow_figure = None
-        hide(self._flow)
+        self._flow.hide()
         if self.with_flow.value:
             expected = flow(self.run.model, found.batch.to(self.run.model.w_e.device))[1]
             tokens = found.batch.tokens[0]
             self.flow_figure = information_flow(found.patterns, tokens, expected, found.answer, found.predicted)
-            show_figure(self._flow, self.flow_figure)
+            self._flow.show_figure(self.flow_figure)
 
 
 def read_chain(text: str) -> list[int]:

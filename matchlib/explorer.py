@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from matchlib.chains import MODULUS, RESIDUES
 from matchlib.data import KINDS, SPLITS, Batch, ChainTask
 from matchlib.flow import chain_graph
-from matchlib.panel import Mistake, Panel, control, picture, row, show_figure, table
+from matchlib.panel import Mistake, Panel, Shown, control, row, table
 from matchlib.train import seeded
 
 LONGEST = 7  # edges of a chain: the rule's sequences of longer ones take seconds to list
@@ -33,7 +33,7 @@ class ChainExplorer(Panel):
         self.split = control(widgets.Dropdown, "Split", "The rule that the steps of a chain obey", options=SPLITS)
         self.seed = control(widgets.BoundedIntText, "Seed", "The same seed gives the same question", max=999_999)
         self.new_button = self.button("New question", "Go to the next seed", self._new, button_style="primary")
-        self.words, self.tables, self._graph = widgets.HTML(), widgets.HTML(), picture()
+        self.words, self.tables, self._graph = widgets.HTML(), widgets.HTML(), Shown()
         self.on_change(self._draw, self.kind, self.n_edges, self.hops, self.n_tokens, self.split, self.seed)
         self.view.children = (
             row(self.kind, self.split, self.seed, self.new_button), row(self.n_edges, self.hops, self.n_tokens),
@@ -78,7 +78,7 @@ class ChainExplorer(Panel):
             raise Mistake(str(error)) from None
         self.task, self.batch, self.baselines = task, batch, baselines
         self.figure = chain_graph(batch)
-        show_figure(self._graph, self.figure)
+        self._graph.show_figure(self.figure)
         self.words.value = escape(self._in_words(batch))
         guesses = [(name, f"{accuracy:.3f}") for name, accuracy in baselines.items()]
         residues = [(f"{a} → {b}", residue) for a, b, residue in self.residues()]

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from matchlib.data import ChainTask
 from matchlib.model import LAYERNORMS, ModelConfig
-from matchlib.panel import Mistake, Panel, control, hide, picture, row, show_figure
+from matchlib.panel import Mistake, Panel, Shown, control, row
 from matchlib.plots import training_curves
 from matchlib.record import Evaluation, Run, TrainConfig
 from matchlib.train import Step, TrainState, fit
@@ -49,7 +49,7 @@ class LiveTraining(Panel):
         self.layernorm = control(widgets.Dropdown, "LayerNorm", tip, options=LAYERNORMS, value=model_config.layernorm)
         self.gamma = control(widgets.FloatSlider, "gamma", "A larger gamma starts with smaller weights", **span)
         self.progress = control(widgets.IntProgress, "Steps", "Steps done", max=train_config.steps)
-        self._curves = picture()
+        self._curves = Shown()
         self.on_change(self._choose, self.layernorm, self.gamma)
         self.view.children = (
             row(self.layernorm, self.gamma), row(self.start_button, self.stop_button, self.reset_button, self.progress),
@@ -144,7 +144,7 @@ class LiveTraining(Panel):
         if self.training:
             self._task.cancel()
         self._task = self.state = self._steps = self.figure = None
-        hide(self._curves)
+        self._curves.hide()
         self._settle(f"Ready for {self.train_config.steps:,} steps: press Start.")
 
     def _choose(self) -> None:
@@ -233,7 +233,7 @@ class LiveTraining(Panel):
             known = self.task.baselines("test" if self.train_config.split == "train" else "any")
             self._baselines = {name: known[name] for name in BASELINES}
         self.figure = training_curves(self.history, self._baselines)
-        show_figure(self._curves, self.figure)
+        self._curves.show_figure(self.figure)
 
     def _settle(self, words: str) -> None:
         """Nothing runs: say so, and let the controls agree."""

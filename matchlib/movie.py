@@ -7,7 +7,7 @@ import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 
-from matchlib.panel import Panel, control, picture, row, show
+from matchlib.panel import Panel, Shown, control, row
 from matchlib.plots import matching_matrices, score_and_accuracy
 from matchlib.probe import argmax_of, gaussian_tokens, matching_matrix
 from matchlib.record import Run
@@ -57,7 +57,7 @@ class MatchingMovie(Panel):
         self.layer = control(widgets.Dropdown, "Layer", "Whose matching matrix", options=options)
         tip = "Tokens of the training, tokens that it never showed, or vectors that no token has"
         self.tokens = control(widgets.Dropdown, "Match", tip, options=(TRAINED, UNSEEN, GAUSSIAN))
-        self._matrices, self._curves = picture(), picture()
+        self._matrices, self._curves = Shown(), Shown()
         self.on_change(self._draw, self.slider, self.layer, self.tokens)
         self.view.children = (
             row(self.play, self.slider, self.layer, self.tokens), self.message, self._curves, self._matrices,
@@ -87,8 +87,8 @@ class MatchingMovie(Panel):
         step, layers, tokens = self._chosen()
         curves = self._frame((step,), lambda: (self._curves_at(step), {}))
         matrices = self._frame((step, layers, tokens), lambda: self._matrices_at(step, layers, tokens))
-        show(self._curves, curves.png, curves.words)
-        show(self._matrices, matrices.png, matrices.words)
+        self._curves.show(curves.png, curves.words)
+        self._matrices.show(matrices.png, matrices.words)
         self.scores = matrices.scores
         found = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
         self.say(f"Step {step:,}, {tokens}: argmax score {found}.")

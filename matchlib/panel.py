@@ -8,6 +8,7 @@ runs (a script, a test) an action runs at once, and what it raises reaches its c
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -34,6 +35,31 @@ class Press(widgets.Button):
 
     def click(self) -> None:
         self.press()
+
+
+class Shown(widgets.HTML):
+    """A place for a picture, out of sight until something is shown in it.
+
+    An <img> in HTML, and not the Image of ipywidgets 8.1: that has no alternative text, and its bytes travel in binary
+    messages, which the JupyterLab that the course pins failed to read.
+    """
+
+    def __init__(self):
+        super().__init__(layout=widgets.Layout(width="100%", max_width="900px", display="none"))
+        self.png, self.words = b"", ""
+
+    def show(self, png: bytes, words: str) -> None:
+        """Show a picture, with words for those who cannot see it."""
+        self.png, self.words = png, words
+        source = b64encode(png).decode()
+        self.value = f'<img src="data:image/png;base64,{source}" alt="{escape(words)}" style="max-width: 100%">'
+        self.layout.display = None
+
+    def show_figure(self, figure: Figure) -> None:
+        self.show(figure._repr_png_(), figure.get_suptitle())
+
+    def hide(self) -> None:
+        self.layout.display = "none"
 
 
 class Panel:
@@ -105,30 +131,9 @@ def control(kind: type[widgets.Widget], description: str, tooltip: str, **rest) 
     return kind(description=description, tooltip=tooltip, style=WORDS, **rest)
 
 
-def picture() -> widgets.Image:
-    """A place for a figure, out of sight until something is shown in it."""
-    return widgets.Image(format="png", layout=widgets.Layout(width="100%", max_width="900px", display="none"))
-
-
 def row(*children: widgets.Widget) -> widgets.Box:
     """Controls side by side, on a new line where the page is narrow."""
     return widgets.Box(children, layout=widgets.Layout(display="flex", flex_flow="row wrap", align_items="center"))
-
-
-def show(image: widgets.Image, png: bytes, words: str) -> None:
-    """Put a picture in its place. ipywidgets 8.1 has no alt text for images: the title stands in for it."""
-    with image.hold_sync():
-        image.value, image.tooltip = png, words
-    image.layout.display = None
-
-
-def hide(image: widgets.Image) -> None:
-    """Take a picture out of sight."""
-    image.layout.display = "none"
-
-
-def show_figure(image: widgets.Image, figure: Figure) -> None:
-    show(image, figure._repr_png_(), figure.get_suptitle())
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

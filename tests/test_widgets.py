@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from base64 import b64decode, b64encode
 from dataclasses import replace
 from itertools import count
 
@@ -16,7 +17,7 @@ from matchlib.chains import MODULUS, RESIDUES
 from matchlib.data import KINDS, SPLITS, ChainTask
 from matchlib.explorer import LONGEST
 from matchlib.hooks import intervene
-from matchlib.panel import Mistake, Panel, picture, show
+from matchlib.panel import Mistake, Panel, Shown
 from matchlib.presets import preset
 from matchlib.probe import argmax_score, cache
 from matchlib.record import TrainConfig
@@ -67,19 +68,20 @@ def quick_pictures(request, monkeypatch):
         monkeypatch.setattr(Picture, "_repr_png_", lambda figure: PNG + drawn_on(figure).encode())
 
 
-def pictures(panel: Panel) -> list[widgets.Image]:
-    return [w for w in panel.view.children if isinstance(w, widgets.Image) and w.layout.display != "none"]
+def pictures(panel: Panel) -> list[Shown]:
+    return [w for w in panel.view.children if isinstance(w, Shown) and w.layout.display != "none"]
 
 
 def controls(box: widgets.Box) -> list[widgets.Widget]:
     found = []
     for child in box.children:
         found += controls(child) if isinstance(child, widgets.Box) else [child]
-    return [w for w in found if not isinstance(w, (widgets.HTML, widgets.Image))]
+    return [w for w in found if not isinstance(w, widgets.HTML)]
 
 
 def pixels(panel: Panel) -> list[bytes]:
-    return [bytes(image.value) for image in pictures(panel)]
+    """What a page that shows the panel receives."""
+    return [b64decode(image.value.split("base64,")[1].split('"')[0]) for image in pictures(panel)]
 
 
 def one_sentence(panel: Panel) -> str:
@@ -100,7 +102,7 @@ def test_every_control_has_a_label_and_a_tooltip_and_every_picture_words(make, r
     for control in controls(panel.view):
         assert control.tooltip, control
         assert control.description or isinstance(control, widgets.Play), control
-    assert pictures(panel) and all(image.tooltip for image in pictures(panel))
+    assert pictures(panel) and all(f'alt="{image.words[:5]}' in image.value for image in pictures(panel))
     assert all(len(png) > 1000 and png.startswith(PNG) for png in pixels(panel))
     assert isinstance(panel.figure, Figure)
     shown = [w.value for w in panel.view.children if isinstance(w, widgets.HTML)]
@@ -151,10 +153,14 @@ def test_events_of_another_thread_act_in_the_panels_own_and_the_newest_value_win
 
 
 def test_a_picture_is_out_of_sight_until_it_is_shown():
-    image = picture()
+    image = Shown()
     assert image.layout.display == "none"
-    show(image, PNG, "words")
-    assert image.layout.display is None and image.tooltip == "words"
+    image.show(PNG, 'words, "quoted" & <set>')
+    assert image.layout.display is None
+    assert 'alt="words, &quot;quoted&quot; &amp; &lt;set&gt;"' in image.value
+    assert b64encode(PNG).decode() in image.value
+    image.hide()
+    assert image.layout.display == "none"
 
 
 # Ask the model
