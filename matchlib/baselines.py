@@ -20,8 +20,8 @@ def baselines(task: "ChainTask", split: str) -> dict[str, float]:
     context token    names any node of the graph, all equally likely
     possible answer  names any node that is the answer to some question that this task asks about such a graph
     chain end        names the end of a chain (either, where there are two); 0 for a ring, which has no end
-    right residue    is told the answer's residue mod 5 and names any node with it, except the start:
-                     no rule that reads residues alone does better
+    right residue    is told the answer's residue mod 5 and names any node with it, except the start: what a
+                     shortcut by the residues of tokens can reach, though not a ceiling (edges have residues too)
     seen token       names any node that training has shown
     """
     length, ends = task.chain_length, task.kind in ("double_end", "noised")

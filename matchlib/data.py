@@ -10,6 +10,7 @@ tokens after those. Splits: along every edge of a chain (x_{i+1} - x_i) mod 5 li
 unseen block except two, the answer and the node before it, because an answer that training never showed has an
 untrained unembedding and could not be named by any mechanism. That one edge between seen tokens obeys the test rule.
 A model that merely names a seen token therefore scores 50 % on `ood`: print `ChainTask.baselines` beside it.
+One that names the seen token after a seen token scores 100 %: `ood` alone does not show that the start is read.
 """
 
 from collections.abc import Sequence

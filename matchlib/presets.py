@@ -28,6 +28,10 @@ PRESETS: dict[str, Preset] = {
         ModelConfig(n_layers=3, d_model=16, d_head=16, d_mlp=16, gamma=0.5),
         TrainConfig(steps=60, batch_size=32, lr=1e-2, warmup=10, n_train=512, eval_every=20, n_eval=128),
     ),
+    # The live lesson, chosen by `matchlib.selection`. After the paper: three layers, one head, post-LN, a chain of six
+    # edges, two hops, AdamW with clipping and a cosine. It departs from the authors' notebook in size (d_model 64,
+    # 50 tokens), in a smaller initialisation (gamma 0.7), a larger learning rate and decay, decay on matrices only, and
+    # fresh sequences at every step in place of a fixed set.
     "small": _preset(
         ChainTask(n_edges=6, hops=2, n_tokens=50),
         ModelConfig(n_layers=3, d_model=64, d_head=64, d_mlp=64, gamma=0.7),

@@ -25,7 +25,7 @@ Tokens = Int[Tensor, "token"] | Float[Tensor, "token d_model"] | None
 
 @torch.no_grad()
 def kernel(model: Transformer, layer: int) -> Float[Tensor, "d_model d_model"]:
-    """Ker of a matching layer, 1..n_layers-1. Raises IndexError for another."""
+    """Ker of a matching layer, 1..n_layers-1, of the sum over heads. Raises IndexError for another."""
     ker = model.w_qk(check_layer(model.cfg, layer)) @ model.w_vo(0).T
     return ker if layer == 1 else model.w_vo(layer - 1) @ ker
 
@@ -58,7 +58,7 @@ def token_vectors(model: Transformer, tokens: Tokens = None) -> Float[Tensor, "t
     if tokens is None:
         tokens = torch.arange(1, model.cfg.vocab_size, device=device)
     if not tokens.is_floating_point():
-        tokens = model.embed_tokens(tokens)
+        tokens = model.embed_tokens(tokens.to(device))
     if tokens.dim() != 2 or tokens.shape[1] != model.cfg.d_model:
         raise ValueError(f"vectors of shape {tuple(tokens.shape)} do not fit: give (n, {model.cfg.d_model}).")
     return tokens.to(device)
@@ -112,11 +112,12 @@ def controls(model: Transformer, layer: int, generator: torch.Generator) -> dict
 
 @torch.no_grad()
 def expected_attention(model: Transformer, batch: Batch) -> Float[Tensor, "layer"]:
-    """Mean attention on the edge that the mechanism expects, summed over heads' mean, in [0, 1].
+    """Mean attention on the edge that the mechanism expects, averaged over heads, in [0, 1].
 
     Layer 0: from the second token of every edge to the first. Layer l >= 1: from the last position to the second token
     of the l-th edge of the path. Only layers that the path is long enough for are returned.
     """
+    batch = batch.to(model.w_e.device)
     names = [f"blocks.{layer}.attn.pattern" for layer in range(model.cfg.n_layers)]
     patterns = [p.mean(dim=1) for p in cache(model, batch.tokens, names)[1].values()]  # batch query key
     first = batch.edge_pos.flatten(1)
@@ -134,7 +135,7 @@ def flow(
 
     In layer 0 each edge of the path pairs its two tokens; in layer l the last position reads the l-th of them.
     """
-    one = batch[i : i + 1]
+    one = batch[i : i + 1].to(model.w_e.device)
     names = [f"blocks.{layer}.attn.pattern" for layer in range(model.cfg.n_layers)]
     patterns = torch.cat([p.mean(dim=1) for p in cache(model, one.tokens, names)[1].values()])
     first = one.path_pos[0, : int(one.hops)].tolist()

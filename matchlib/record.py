@@ -9,6 +9,10 @@ import hashlib
 import json
 import os
 import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -172,8 +176,9 @@ class Run:
             rest = {k.removeprefix("unfinished/"): v for k, v in tensors.items() if k.startswith("unfinished/")}
             seed, provenance = record["seed"], record["provenance"]
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+            why = str(error).splitlines()[0]  # torch lists every parameter that does not fit
             raise RunError(
-                f"{base}.json and its weights do not fit this version ({error}): train the run again."
+                f"{base}.json and its weights do not fit this version ({why}): train the run again."
             ) from None
         return cls(task, model_config, train_config, seed, model.to(device), history, snapshots, provenance, rest)
 
@@ -212,6 +217,22 @@ def provenance(device: torch.device, seconds: float) -> dict:
     }
 
 
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended: what belongs together is done whole or not at all."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
+        yield
+        return
+    waiting = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+    if waiting:
+        signal.raise_signal(signal.SIGINT)
+
+
 def write_whole(path: Path, content: bytes, *more: tuple[Path, bytes]) -> None:
     """Write a file, or several that belong together, so that the old or the new content stands there, complete.
 
@@ -226,8 +247,9 @@ def write_whole(path: Path, content: bytes, *more: tuple[Path, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        for path, temporary, _ in files:
-            os.replace(temporary, path)
+        with undivided():  # an interrupt must not come between the two files of a run
+            for path, temporary, _ in files:
+                os.replace(temporary, path)
     except OSError as error:
         raise RunError(
             f"{path} cannot be written ({error.strerror}): free some space or choose another folder."

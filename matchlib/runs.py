@@ -41,6 +41,9 @@ RUNS: dict[str, RunSpec] = {
 }
 
 
+_retrained: set[str] = set()  # MATCHLIB_RETRAIN=1 trains a run once a process, however often a lesson asks for it
+
+
 def load_or_train(name: str, device: str = "cpu", progress: bool = True) -> Run:
     """A named run of the course, from course/runs/ or trained now (and then kept there, where that can be written).
 
@@ -49,16 +52,19 @@ def load_or_train(name: str, device: str = "cpu", progress: bool = True) -> Run:
     if name not in RUNS:
         raise ValueError(f"run={name!r} is not a run of the course: choose one of {', '.join(RUNS)}.")
     spec, path = RUNS[name], SHIPPED / name
-    if os.environ.get("MATCHLIB_RETRAIN") != "1" and path.with_name(f"{name}.json").exists():
+    retrain = os.environ.get("MATCHLIB_RETRAIN") == "1" and name not in _retrained
+    if not retrain and path.with_name(f"{name}.json").exists():
         run = Run.load(path, device=str(pick_device(device)))
         check(run, spec, name)
         return run
     run = train(spec.preset.task, spec.preset.model, spec.preset.train, spec.seed, device, progress)
-    if run.provenance["steps"] == spec.preset.train.steps:  # an interrupted one is not what the name stands for
-        try:
-            run.save(path)
-        except RunError as error:
-            warn(f"{name} is trained but only this process has it: {error}", stacklevel=2)
+    if run.provenance["steps"] < spec.preset.train.steps:  # interrupted, so not what the name stands for
+        raise KeyboardInterrupt(f"The training of {name!r} was stopped; nothing of it is kept.")
+    _retrained.add(name)
+    try:
+        run.save(path)
+    except RunError as error:
+        warn(f"{name} is trained but only this process has it: {error}", stacklevel=2)
     return run
 
 

@@ -89,6 +89,8 @@ def _trial(lr: float, gamma: float, seed: int) -> Trial:
     torch.set_num_threads(1)
     chosen = setting(lr, gamma)
     run: Run = train(chosen.task, chosen.model, chosen.train, seed, "cpu", progress=False)
+    if run.history[-1].step < chosen.train.steps:
+        raise KeyboardInterrupt("This trial was stopped: it is no record.")
     return Trial(lr, gamma, seed, tuple(run.history), run.provenance)
 
 

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from matchlib.data import Batch, ChainTask
 from matchlib.model import ModelConfig, Transformer
 from matchlib.probe import argmax_of, matching_matrix, score
-from matchlib.record import Evaluation, Run, TrainConfig, provenance
+from matchlib.record import Evaluation, Run, TrainConfig, provenance, undivided
 
 FRESH_BLOCK = 64  # steps' worth of fresh data drawn at a time
 
@@ -150,24 +150,25 @@ def fit(state: TrainState) -> Iterator[Step]:
         at = state.step % per_block * cfg.batch_size
         tokens, answer = (x[at : at + cfg.batch_size] for x in block)
 
-        lr = learning_rate(cfg, state.step)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        loss = F.cross_entropy(model(tokens), answer)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, cfg.clip, foreach=True)
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.step += 1
-        state.losses.append(loss.detach())
+        with undivided():  # an interrupt waits for the step and its measurement: nothing is lost or done twice
+            lr = learning_rate(cfg, state.step)
+            for group in state.optimizer.param_groups:
+                group["lr"] = lr
+            loss = F.cross_entropy(model(tokens), answer)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, cfg.clip, foreach=True)
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            state.losses.append(loss.detach())
 
-        evaluation = None
-        if state.step % cfg.eval_every == 0 or state.done:
-            evaluation = evaluator.measure(state)
-            state.history.append(evaluation)
-            state.losses.clear()
-        _keep_snapshot(state)
-        state.seconds += time.perf_counter() - began
+            evaluation = None
+            if state.step % cfg.eval_every == 0 or state.done:
+                evaluation = evaluator.measure(state)
+                state.history.append(evaluation)
+                state.losses.clear()
+            _keep_snapshot(state)
+            state.seconds += time.perf_counter() - began
         yield Step(state.step, lr, loss.detach(), evaluation)
 
 
@@ -252,4 +253,5 @@ class _Evaluator:
 @torch.no_grad()
 def accuracy_of(model: Transformer, batch: Batch) -> float:
     """Share of questions whose likeliest token is the answer, in [0, 1]."""
+    batch = batch.to(model.w_e.device)
     return (model(batch.tokens).argmax(dim=-1) == batch.answer).float().mean().item()

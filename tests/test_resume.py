@@ -1,5 +1,7 @@
 """The same config and seed, the same run, to the bit: unbroken, repeated, or left and gone on with."""
 
+import pydoc
+import signal
 from dataclasses import replace
 
 import pytest
@@ -113,3 +115,29 @@ def test_a_training_begun_on_a_gpu_goes_on_there_to_the_bit(tmp_path):
             break
     state.save(tmp_path / "half")
     assert [step.loss.item() for step in fit(TrainState.load(tmp_path / "half", device="cuda"))] == losses[5:]
+
+
+@pytest.mark.parametrize("where", ["torch.nn.utils.clip_grad_norm_", "torch.optim.AdamW.step", "matchlib.train.score"])
+def test_an_interrupt_inside_a_step_loses_nothing_and_does_nothing_twice(where, monkeypatch):
+    """Ctrl-C while gradients are clipped, while the weights change, while the run is measured."""
+    whole, state, calls = start(), start(), []
+    module, name = where.rsplit(".", 1)
+    owner = pydoc.locate(module)
+    original = getattr(owner, name)
+
+    def interrupted(*args, **rest):
+        calls.append(where)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args, **rest)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in fit(state):
+            pass
+    assert 0 < state.step < state.train_config.steps
+    monkeypatch.undo()
+    for unfinished in (state, whole):
+        for _ in fit(unfinished):
+            pass
+    assert_same_end(state, whole)

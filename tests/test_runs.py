@@ -23,6 +23,7 @@ def shelf(tmp_path, monkeypatch):
 
     monkeypatch.delenv("MATCHLIB_RETRAIN", raising=False)
     monkeypatch.setattr(runs, "SHIPPED", tmp_path)
+    monkeypatch.setattr(runs, "_retrained", set())
     monkeypatch.setattr(runs, "RUNS", {"one": RunSpec(PRESETS["tiny"], seed=3)})
     monkeypatch.setattr(runs, "train", counted)
     return trained
@@ -36,11 +37,25 @@ def test_a_missing_run_is_trained_once_and_then_loaded(shelf):
     assert first.history == second.history
 
 
-def test_retrain_trains_although_the_run_is_there(shelf, monkeypatch):
+def test_retrain_trains_although_the_run_is_there_and_once_a_process(shelf, monkeypatch):
     load_or_train("one", progress=False)
+    runs._retrained.clear()  # as in another process
     monkeypatch.setenv("MATCHLIB_RETRAIN", "1")
     load_or_train("one", progress=False)
+    load_or_train("one", progress=False)
     assert len(shelf) == 2
+
+
+def test_a_run_that_was_stopped_is_neither_returned_nor_kept(shelf, monkeypatch, tmp_path):
+    def stopped(*args):
+        run = train(*args)
+        run.provenance["steps"] -= 1
+        return run
+
+    monkeypatch.setattr(runs, "train", stopped)
+    with pytest.raises(KeyboardInterrupt, match="'one' was stopped; nothing of it is kept"):
+        load_or_train("one", progress=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
