@@ -54,11 +54,9 @@ def doctor() -> int:
 
 def train(args: argparse.Namespace) -> int:
     """Train a preset, print what it reached, keep it where that was asked for; 130 where it was interrupted."""
-    from tqdm.auto import tqdm
-
     from matchlib.presets import preset
     from matchlib.record import RunError
-    from matchlib.train import TrainState, fit
+    from matchlib.train import TrainState, run_to_end
 
     if args.seed < 0:
         raise Refusal(f"seed={args.seed} is negative: give a whole number of at least 0.")
@@ -70,15 +68,7 @@ def train(args: argparse.Namespace) -> int:
     except (ValueError, RunError) as error:
         raise Refusal(str(error)) from None
 
-    interrupted = False
-    with tqdm(total=config.steps, unit="step") as bar:
-        try:
-            for step in fit(state):
-                bar.update()
-                if step.evaluation:
-                    bar.set_postfix(test=f"{step.evaluation.test:.3f}", loss=f"{step.evaluation.loss:.3f}")
-        except KeyboardInterrupt:
-            interrupted = True
+    interrupted = not run_to_end(state)
     if not interrupted:
         report(state, args.json)
     if path is not None:
@@ -138,6 +128,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output, `head` for one, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

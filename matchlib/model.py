@@ -141,9 +141,7 @@ class Transformer(nn.Module):
 
     def embed_tokens(self, ids: Int[Tensor, "*n"]) -> Float[Tensor, "*n d_model"]:
         """Embeddings without positions. Raises ValueError for an id outside the vocabulary."""
-        if ids.numel() and (
-            ids.device.type == "cpu" or not torch.is_grad_enabled()
-        ):  # no waits in training
+        if ids.numel() and (ids.device.type == "cpu" or not torch.is_grad_enabled()):  # no waits in training
             low, high = int(ids.min()), int(ids.max())
             if low < 0 or high >= self.cfg.vocab_size:
                 most = self.cfg.vocab_size - 1

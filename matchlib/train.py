@@ -10,6 +10,7 @@ and a resumed training the same as an unbroken one. Data, weights and evaluation
 """
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -182,15 +183,23 @@ def train(
 ) -> Run:
     """Train from nothing to the end of `train_config`, with a progress bar. An interrupt returns the run so far."""
     state = TrainState.new(task, model, train_config or TrainConfig(), seed, device)
-    with tqdm(total=state.train_config.steps, disable=not progress, unit="step") as bar:
+    if not run_to_end(state, progress):
+        kept = f"Stopped after {state.step} of {state.train_config.steps} steps; what was learnt is returned."
+        tqdm.write(kept, file=sys.stderr)
+    return state.as_run()
+
+
+def run_to_end(state: TrainState, progress: bool = True) -> bool:
+    """Train from where `state` stands to its end, with a progress bar. False where Ctrl-C stopped it before."""
+    with tqdm(total=state.train_config.steps, initial=state.step, disable=not progress, unit="step") as bar:
         try:
             for step in fit(state):
                 bar.update()
                 if step.evaluation:
                     bar.set_postfix(test=f"{step.evaluation.test:.3f}", loss=f"{step.evaluation.loss:.3f}")
         except KeyboardInterrupt:
-            bar.write(f"Stopped after {state.step} of {state.train_config.steps} steps; what was learnt is kept.")
-    return state.as_run()
+            return False
+    return True
 
 
 def learning_rate(cfg: TrainConfig, step: int) -> float:

@@ -169,3 +169,17 @@ def test_the_command_starts_as_a_module():
     script = Path(command.__file__).parent.name
     done = subprocess.run([sys.executable, "-m", script, "train", "--preset", "huge"], capture_output=True, text=True)
     assert done.returncode == 2 and "huge" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(monkeypatch, capsys):
+    """As in `python -m matchlib doctor | head -1`."""
+
+    def closed():
+        raise BrokenPipeError
+
+    moved = []
+    monkeypatch.setattr(command, "doctor", closed)
+    monkeypatch.setattr(os, "dup2", lambda source, target: moved.append(target))
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
+    assert command.main(["doctor"]) == 0
+    assert moved == [1] and capsys.readouterr().err == ""
