@@ -80,6 +80,8 @@ def complaints_of_cell(cell) -> list[str]:
         found.append(f"no line '# nbval: ...' gives the reason for the tags {sorted(of_nbval)}.")
     if any(line.lstrip("# ") in comment_markers for line in lines if line.startswith("#")):
         found.append("a comment steers nbval: use a tag, and say why.")
+    if "execution" in cell.metadata:
+        found.append("its metadata holds the times of a run: execute with record_timing=False.")
     if any(o.output_type == "error" for o in cell.outputs) and not of_nbval & RAISING:
         found.append("its output is an error.")
     for line in lines:
@@ -165,6 +167,7 @@ BROKEN = {
     "stripped": (lambda n: n.cells[1].update(execution_count=None), "execution counts are [None, 2]"),
     "run out of order": (lambda n: n.cells[1].update(execution_count=3), "execution counts are [3, 2]"),
     "no code": (lambda n: n.update(cells=n.cells[:1]), "execution counts are []"),
+    "times": (lambda n: n.cells[1].metadata.update(execution={}), "times of a run"),
     "widgets": (lambda n: n.metadata.update(widgets={}), "metadata.widgets"),
     "kernel": (lambda n: n.metadata.kernelspec.update(name="matchlib-env"), "kernelspec"),
     "nothing compared": (lambda n: n.cells[1].update(outputs=[]), "No cell is compared"),
