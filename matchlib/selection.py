@@ -1,6 +1,7 @@
 """How the preset `small` was chosen, and whether it holds: a grid on some seeds, then the winner on ten others.
 
-    python -m matchlib.selection      fills course/runs/selection.jsonl, one line a run; goes on after an interrupt
+    python -m matchlib.selection           fills course/runs/selection.jsonl, one line a run; goes on after an interrupt
+    python -m matchlib.selection timing    measures on this machine, left alone, how long the fresh seeds take to match
 
 A run succeeds when, at one evaluation, test accuracy is at least 0.99 and the argmax score at least 0.95 in every
 matching layer. The winner is the setting with the most successes on seeds 0..2, ties broken by the fewer median steps.
@@ -8,12 +9,14 @@ Seeds 100..109 take no part in the choice: their weights, training and test chai
 """
 
 import json
+import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 
 import torch
 from tqdm.auto import tqdm
@@ -21,9 +24,10 @@ from tqdm.auto import tqdm
 from matchlib.presets import PRESETS, Preset
 from matchlib.record import Evaluation, Run, make, write_whole
 from matchlib.runs import SHIPPED
-from matchlib.train import train
+from matchlib.train import TrainState, fit, train
 
 RECORD = SHIPPED / "selection.jsonl"
+TIMING = SHIPPED / "timing.json"
 LEARNING_RATES = (3e-3, 5e-3, 8e-3)
 GAMMAS = (0.6, 0.7, 0.8)
 SEEDS, FRESH_SEEDS = range(3), range(100, 110)
@@ -85,6 +89,18 @@ def run_trials(wanted: list[tuple[float, float, int]], path: Path = RECORD, work
     return trials
 
 
+def time_to_match(path: Path = TIMING) -> None:
+    """Train `small` on the fresh seeds, one after the other, until it matches; record step and seconds."""
+    small, found = PRESETS["small"], []
+    for seed in FRESH_SEEDS:
+        began, state = perf_counter(), TrainState.new(small.task, small.model, small.train, seed, "cpu")
+        step = next((s.step for s in fit(state) if s.evaluation and matched(state.history)), None)
+        found.append({"seed": seed, "step": step, "seconds": round(perf_counter() - began, 1)})
+        print(found[-1])
+    record = {"provenance": state.as_run().provenance, "found": found}
+    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
 def _trial(lr: float, gamma: float, seed: int) -> Trial:
     torch.set_num_threads(1)
     chosen = setting(lr, gamma)
@@ -94,7 +110,9 @@ def _trial(lr: float, gamma: float, seed: int) -> Trial:
     return Trial(lr, gamma, seed, tuple(run.history), run.provenance)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1:] == ["timing"]:
+    time_to_match()
+elif __name__ == "__main__":
     trials = run_trials(list(product(LEARNING_RATES, GAMMAS, SEEDS)))
     lr, gamma = winner(trials)
     trials = run_trials([(lr, gamma, seed) for seed in FRESH_SEEDS])

@@ -1,5 +1,6 @@
 """The choice of `small`: the rule that picks, and the record that it was applied to."""
 
+import json
 from statistics import median
 
 import pytest
@@ -53,6 +54,15 @@ def test_small_holds_on_nine_of_ten_fresh_seeds():
     fresh = [t for t in load() if (t.lr, t.gamma) == (small.train.lr, small.model.gamma) and t.seed in FRESH_SEEDS]
     assert sorted(t.seed for t in fresh) == list(FRESH_SEEDS)
     assert sum(t.matched is not None for t in fresh) >= 9
+
+
+def test_small_matches_within_half_a_minute_on_the_machine_of_the_record():
+    found = json.loads(selection.TIMING.read_text())["found"]
+    assert [f["seed"] for f in found] == list(FRESH_SEEDS)
+    seconds = [f["seconds"] for f in found if f["step"]]
+    assert len(seconds) >= 9 and median(seconds) <= 30
+    text = " ".join((SHIPPED.parent.parent / "README.md").read_text().split())
+    assert f"{len(seconds)} of {len(found)} fresh seeds, at a median of {median(seconds):.0f} seconds" in text
 
 
 def test_a_complete_record_is_left_as_it_is(tmp_path, monkeypatch):
