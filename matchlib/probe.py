@@ -82,13 +82,18 @@ def argmax_score(model: Transformer, layer: int, tokens: Tokens = None) -> float
 
 def score(h: Float[Tensor, "query key"]) -> float:
     """The matching score of any square matrix."""
-    return h.softmax(dim=-1).diagonal().mean().item()
+    return both_scores(h)[0].item()
 
 
 def argmax_of(h: Float[Tensor, "query key"]) -> float:
     """The argmax score of any square matrix: a tie is no match."""
-    others = h.clone().fill_diagonal_(float("-inf")).amax(dim=-1)
-    return (h.diagonal() > others).float().mean().item()
+    return both_scores(h)[1].item()
+
+
+def both_scores(h: Float[Tensor, "query key"]) -> Float[Tensor, "2"]:
+    """Matching score and argmax score of any square matrix, without waiting for the device."""
+    others = h.masked_fill(torch.eye(len(h), dtype=torch.bool, device=h.device), float("-inf")).amax(dim=-1)
+    return torch.stack([h.softmax(dim=-1).diagonal().mean(), (h.diagonal() > others).float().mean()])
 
 
 @torch.no_grad()

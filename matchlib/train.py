@@ -9,11 +9,14 @@ The data of step s is a function of (seed, s) alone, drawn on the CPU in blocks:
 and a resumed training the same as an unbroken one. Data, weights and evaluation have seeds of their own.
 """
 
+import ctypes
 import hashlib
+import platform
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import cos, pi
 from pathlib import Path
 
@@ -23,8 +26,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from matchlib.data import Batch, ChainTask
+from matchlib.measure import Questions, evaluation, numbers
 from matchlib.model import ModelConfig, Transformer
-from matchlib.probe import argmax_of, matching_matrix, score
 from matchlib.record import Evaluation, Run, TrainConfig, provenance, undivided
 
 FRESH_BLOCK = 64  # steps' worth of fresh data drawn at a time
@@ -136,19 +139,19 @@ def fitted(model: ModelConfig, task: ChainTask) -> ModelConfig:
 def fit(state: TrainState) -> Iterator[Step]:
     """Train from where `state` stands to the end of its config, one step at a time."""
     cfg, model = state.train_config, state.model
+    keep_freed_memory()
     parameters = list(model.parameters())
-    evaluator = _Evaluator(state)
+    supply = Supply(state)
     if state.step == 0 and not state.history:
-        state.history.append(evaluator.measure(state))
+        state.history.append(supply.measure(state))
         _keep_snapshot(state)
-    block_index, block = -1, None
+    index, block = -1, None
     while not state.done:
         began = time.perf_counter()
-        per_block = FRESH_BLOCK if cfg.n_train is None else cfg.n_train // cfg.batch_size
-        if state.step // per_block != block_index:
-            block_index = state.step // per_block
-            block = _block(state, block_index, evaluator)
-        at = state.step % per_block * cfg.batch_size
+        if state.step // supply.per_block != index:
+            index = state.step // supply.per_block
+            block = supply.block(index)
+        at = state.step % supply.per_block * cfg.batch_size
         tokens, answer = (x[at : at + cfg.batch_size] for x in block)
 
         with undivided():  # an interrupt waits for the step and its measurement: nothing is lost or done twice
@@ -163,14 +166,14 @@ def fit(state: TrainState) -> Iterator[Step]:
             state.step += 1
             state.losses.append(loss.detach())
 
-            evaluation = None
+            measured = None
             if state.step % cfg.eval_every == 0 or state.done:
-                evaluation = evaluator.measure(state)
-                state.history.append(evaluation)
+                measured = supply.measure(state)
+                state.history.append(measured)
                 state.losses.clear()
             _keep_snapshot(state)
             state.seconds += time.perf_counter() - began
-        yield Step(state.step, lr, loss.detach(), evaluation)
+        yield Step(state.step, lr, loss.detach(), measured)
 
 
 def train(
@@ -218,45 +221,40 @@ def _optimizer(model: Transformer, cfg: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=cfg.lr, fused=True)
 
 
-def _block(state: TrainState, index: int, evaluator: "_Evaluator") -> tuple[Tensor, Tensor]:
-    """Tokens and answers of an epoch of the fixed set in a new order, or of the next fresh sequences."""
-    cfg = state.train_config
-    if cfg.n_train is None:
-        n = FRESH_BLOCK * cfg.batch_size
-        drawn = state.task.sample(n, cfg.split, generator=seeded(state.seed, "batches", index))
-        return drawn.tokens.to(state.device), drawn.answer.to(state.device)
-    order = torch.randperm(cfg.n_train, generator=seeded(state.seed, "epoch", index)).to(state.device)
-    return evaluator.fixed.tokens[order], evaluator.fixed.answer[order]
-
-
 def _keep_snapshot(state: TrainState) -> None:
     if state.step in state.train_config.snapshots:
         state.snapshots[state.step] = {k: v.detach().clone() for k, v in state.model.state_dict().items()}
 
 
-class _Evaluator:
-    """The fixed training set, the sequences to measure on, and the measurement."""
+class Supply:
+    """The sequences of one training: what it learns from, in blocks, and what it is measured on."""
 
     def __init__(self, state: TrainState):
-        cfg, task, seed = state.train_config, state.task, state.seed
-        n = cfg.n_train or cfg.batch_size * FRESH_BLOCK
-        purpose = ("fixed",) if cfg.n_train else ("batches", 0)
-        self.fixed = task.sample(n, cfg.split, generator=seeded(seed, *purpose)).to(state.device)
+        self.task, self.cfg, self.seed, self.device = state.task, state.train_config, state.seed, state.device
+        cfg, n = self.cfg, self.cfg.n_train
+        self.per_block = FRESH_BLOCK if n is None else n // cfg.batch_size  # steps
+        self.fixed = None if n is None else self._draw(n, cfg.split, "fixed")
+        fit = self.fixed or self.block(0)
         splits = {"train": cfg.split, "test": "test" if cfg.split == "train" else "any", "ood": "ood"}
-        held_apart = {k: task.sample(cfg.n_eval, s, generator=seeded(seed, "held apart", k)) for k, s in splits.items()}
-        self.sets: dict[str, Batch] = {"fit": self.fixed[: cfg.n_eval]} | {
-            k: b.to(state.device) for k, b in held_apart.items()
-        }
-        self.tokens = torch.arange(1, task.n_tokens + 1, device=state.device)
+        self.asked: list[Questions] = [(fit[0][: cfg.n_eval], fit[1][: cfg.n_eval])]
+        self.asked += [self._draw(cfg.n_eval, split, "held apart", name) for name, split in splits.items()]
+        self.ids = torch.arange(1, self.task.n_tokens + 1, device=self.device)
 
-    @torch.no_grad()
+    def block(self, index: int) -> Questions:
+        """The next fresh sequences, or an epoch of the fixed set in a new order."""
+        if self.fixed is None:
+            return self._draw(FRESH_BLOCK * self.cfg.batch_size, self.cfg.split, "batches", index)
+        order = torch.randperm(len(self.fixed[1]), generator=seeded(self.seed, "epoch", index)).to(self.device)
+        return self.fixed[0][order], self.fixed[1][order]
+
     def measure(self, state: TrainState) -> Evaluation:
-        model, first = state.model, self.sets["fit"]
-        accuracy = {k: accuracy_of(model, b) for k, b in self.sets.items()}
-        h = [matching_matrix(model, layer, self.tokens) for layer in range(1, model.cfg.n_layers)]
-        loss = torch.stack(state.losses).mean() if state.losses else F.cross_entropy(model(first.tokens), first.answer)
-        scores, hits = tuple(map(score, h)), tuple(map(argmax_of, h))
-        return Evaluation(state.step, loss.item(), **accuracy, matching=scores, argmax=hits)
+        """What there is to say of the model as it stands."""
+        loss = torch.stack(state.losses).mean().item() if state.losses else None
+        return evaluation(state.step, numbers(state.model, self.asked, self.ids).tolist(), loss)
+
+    def _draw(self, n: int, split: str, *purpose: str | int) -> Questions:
+        drawn = self.task.sample(n, split, generator=seeded(self.seed, *purpose))
+        return drawn.tokens.to(self.device), drawn.answer.to(self.device)
 
 
 @torch.no_grad()
@@ -264,3 +262,16 @@ def accuracy_of(model: Transformer, batch: Batch) -> float:
     """Share of questions whose likeliest token is the answer, in [0, 1]."""
     batch = batch.to(model.w_e.device)
     return (model(batch.tokens).argmax(dim=-1) == batch.answer).float().mean().item()
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that a step frees, for the next step.
+
+    glibc, the C library of most Linux systems, otherwise hands it back to the system and takes it again, page by page:
+    a tenth of a small step's time. Elsewhere nothing is changed.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option, n_bytes in ((-3, 2**25), (-1, 2**28)):  # M_MMAP_THRESHOLD, at its maximum; M_TRIM_THRESHOLD
+            libc.mallopt(option, n_bytes)
