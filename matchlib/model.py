@@ -107,7 +107,7 @@ class Block(nn.Module):
         """
         n = x.shape[1]
         q = (x[:, -1:] if last else x) @ (self.w_q @ self.w_k.T / sqrt(self.cfg.d_head))
-        future = torch.full((n, n), float("-inf"), device=x.device).tril(-1)  # key query: what a query must not see
+        future = x.new_full((n, n), float("-inf")).tril(-1)  # key query: what a query must not see
         scores = torch.baddbmm(future[:, -1:] if last else future, x, q.transpose(-1, -2))  # batch key query
         pattern = scores.softmax(dim=-2)
         return pattern.transpose(-1, -2) @ x @ (self.w_v @ self.w_o)

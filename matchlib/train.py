@@ -213,10 +213,14 @@ def learning_rate(cfg: TrainConfig, step: int) -> float:
     return cfg.lr_end + (cfg.lr - cfg.lr_end) * (1 + cos(pi * along)) / 2
 
 
+def decays(name: str, cfg: TrainConfig) -> bool:
+    """Whether weight decay acts on a parameter: all of them, or the matrices of attention and MLP alone."""
+    return cfg.decay == "all" or ".w_" in name
+
+
 def _optimizer(model: Transformer, cfg: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with decay on the matrices of attention and MLP, or on every parameter."""
-    decayed = [p for name, p in model.named_parameters() if cfg.decay == "all" or ".w_" in name]
-    rest = [p for name, p in model.named_parameters() if not (cfg.decay == "all" or ".w_" in name)]
+    """AdamW with its decay on the parameters that the config names."""
+    decayed, rest = ([p for n, p in model.named_parameters() if decays(n, cfg) is yes] for yes in (True, False))
     groups = [{"params": decayed, "weight_decay": cfg.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=cfg.lr, fused=True)
 
