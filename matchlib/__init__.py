@@ -15,19 +15,23 @@ A file imports only from floors below its own.
 | 4 | `record.py` | what a training was asked to do and what it measured, in memory and on disk |
 | 4 | `flow.py` | the figures of one question: its graph, and the way of information through the layers |
 | 5 | `train.py` | one loop as a generator of immutable steps; schedules; stop and resume |
+| 5 | `ledger.py` | the records of many runs in one file: appended so that a kill loses none, and read fast |
 | 5 | `maps.py` | heat maps: which token matches which, and is a kernel diagonal where its factors are not? |
-| 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper` |
+| 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper`; a run to do: a recipe and a seed |
 | 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
 | 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
 | 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
+| 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
+| 7 | `engines.py` | where many runs are trained: processes of this machine, or a Dask cluster |
 | 7 | `live.py` | a panel that trains a model while you watch |
 | 7 | `movie.py` | a panel that plays the matching matrices of a run over its training |
 | 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
-| 8 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
+| 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
 | 8 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
-| 9 | `__main__.py` | `python -m matchlib doctor` and `python -m matchlib train` |
+| 9 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
+| 10 | `__main__.py` | the commands: `python -m matchlib doctor`, `train` and `sweep` |
 """
 
 from importlib.metadata import PackageNotFoundError, version

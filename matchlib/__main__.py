@@ -3,6 +3,7 @@
     python -m matchlib doctor                                 is this machine ready?
     python -m matchlib train --preset small --seed 7 --json   train a preset; the last line is its result
     python -m matchlib train --preset small --save out        keep it as out.safetensors and out.json
+    python -m matchlib sweep seeds --resume                   run a named grid, or what is left of it
 
 Exit status: 0 done; 1 the doctor found a failure; 2 a request that cannot be met, and one sentence says why;
 130 interrupted.
@@ -11,6 +12,7 @@ Exit status: 0 done; 1 the doctor found a failure; 2 a request that cannot be me
 import argparse
 import json
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +40,17 @@ def parser() -> Parser:
     train.add_argument("--device", default="auto", help="auto (the default), cpu or cuda")
     train.add_argument("--save", metavar="PATH", help="keep the run as PATH.safetensors and PATH.json")
     train.add_argument("--json", action="store_true", help="print the result as JSON, on the last line")
+    sweep = commands.add_parser("sweep", help="run a named grid, and keep a record of every run", allow_abbrev=False)
+    sweep.add_argument("name", nargs="?", metavar="NAME", help="a named grid: --list shows them")
+    sweep.add_argument("--list", action="store_true", help="the named grids, one a line")
+    sweep.add_argument("--folder", default="sweeps", help="where NAME.jsonl lies or is to lie (default: sweeps)")
+    sweep.add_argument("--resume", action="store_true", help="go on with a file that holds runs of the grid already")
+    sweep.add_argument("--retry-failed", action="store_true", help="as --resume, and run again those that failed")
+    sweep.add_argument("--dry-run", action="store_true", help="how many runs there are, are done and are left")
+    sweep.add_argument("--engine", default="auto", help="auto (the default) or processes")
+    sweep.add_argument("--workers", type=int, help="runs at a time (default: one a physical core; with --dask, all)")
+    sweep.add_argument("--dask", metavar="ADDRESS", help="train on a Dask cluster, e.g. tcp://127.0.0.1:8786")
+    sweep.add_argument("--json", action="store_true", help="print what there is at the end as JSON, on the last line")
     return main
 
 
@@ -82,6 +95,56 @@ def train(args: argparse.Namespace) -> int:
     return 130 if interrupted else 0
 
 
+def sweep(args: argparse.Namespace, typed: list[str]) -> int:
+    """Run what a named grid lacks and say what there is; 130 where it was interrupted, and how to go on."""
+    from matchlib.grids import GRIDS, named_grid
+    from matchlib.record import RunError
+    from matchlib.sweep import choose_engine, plan, run_grid
+
+    if args.list:
+        for grid in GRIDS.values():
+            print(f"{grid.name}: {grid.about} ({len(grid.specs())} runs)")
+        return 0
+    if args.name is None:
+        raise Refusal(f"Which grid is to run: give one of {', '.join(GRIDS)}.")
+    try:
+        grid = named_grid(args.name)
+        if args.dry_run:
+            print(outlook(plan(grid, args.folder, args.retry_failed), args.workers or 1))
+            return 0
+        engine, why = choose_engine(args.engine, args.workers, args.dask)
+        print(why, file=sys.stderr)
+        run_grid(grid, args.folder, engine, resume=args.resume, retry_failed=args.retry_failed)
+        now = plan(grid, args.folder)
+    except (ValueError, RunError) as error:
+        raise Refusal(str(error)) from None
+    except KeyboardInterrupt:
+        now = plan(grid, args.folder)
+        again = shlex.join([*typed, *([] if args.resume or args.retry_failed else ["--resume"])])
+        kept = f"{now.done + now.failed} of {now.total} runs are kept in {now.ledger.path}"
+        print(f"\nInterrupted: {kept}. To go on: python -m matchlib {again}", file=sys.stderr)
+        return 130
+    if args.json:
+        counts = {"runs": now.total, "done": now.done, "failed": now.failed}
+        print(json.dumps({"grid": grid.name, **counts, "file": str(now.ledger.path)}))
+    else:
+        print(outlook(now, args.workers or 1))
+    return 0
+
+
+def outlook(now, workers: int) -> str:
+    """What a sweep has and lacks, in one line; the time that is left where records give a run's."""
+    said = f"{now.grid.name}: {now.total} runs, {now.done} done, {now.failed} failed, in {now.ledger.path}"
+    if now.failed:
+        said += " (--retry-failed runs those again)"
+    if now.todo:
+        said += f"; {len(now.todo)} to do"
+    if now.todo and now.seconds is not None:
+        minutes = len(now.todo) * now.seconds / workers / 60
+        said += f", about {minutes:.0f} minutes with {workers} at a time ({now.seconds:.0f} seconds a run so far)"
+    return said + "."
+
+
 def report(state, as_json: bool) -> None:
     """Print what a finished training reached: accuracies and scores in [0, 1], scores a matching layer, wall time."""
     last = state.history[-1]
@@ -121,7 +184,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     try:
         args = parser().parse_args(argv)
-        return doctor() if args.command == "doctor" else train(args)
+        if args.command == "doctor":
+            return doctor()
+        return train(args) if args.command == "train" else sweep(args, sys.argv[1:] if argv is None else argv)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from matchlib.data import ChainTask
 from matchlib.model import ModelConfig
-from matchlib.record import TrainConfig
+from matchlib.record import TrainConfig, run_name
 from matchlib.train import fitted
 
 
@@ -15,6 +15,18 @@ class Preset:
     task: ChainTask
     model: ModelConfig
     train: TrainConfig
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run before it is trained: what to train, and the seed."""
+
+    preset: Preset
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return run_name(self.preset.task, self.preset.model, self.preset.train, self.seed)
 
 
 def _preset(task: ChainTask, model: ModelConfig, train: TrainConfig) -> Preset:

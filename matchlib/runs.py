@@ -8,23 +8,15 @@ A shipped run is used only if its configs and seed are the ones asked for.
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from warnings import warn
 
-from matchlib.presets import PRESETS, Preset
+from matchlib.presets import PRESETS, Preset, RunSpec
 from matchlib.record import Run, RunError, differences
 from matchlib.train import pick_device, train
 
 SHIPPED = Path(__file__).resolve().parent.parent / "course" / "runs"
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """What a named run is: a preset with some fields changed, and a seed."""
-
-    preset: Preset
-    seed: int = 0
 
 
 def _spec(seed: int = 0, model: dict | None = None, train: dict | None = None) -> RunSpec:

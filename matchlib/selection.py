@@ -1,92 +1,53 @@
-"""How the preset `small` was chosen, and whether it holds: a grid on some seeds, then the winner on ten others.
+"""How the preset `small` was chosen, and whether it holds: the grid `selection`, then `small` on the seeds of `fresh`.
 
-    python -m matchlib.selection           fills course/runs/selection.jsonl, one line a run; goes on after an interrupt
+    python -m matchlib.selection           fills course/runs/selection.jsonl and fresh.jsonl; goes on after a stop
     python -m matchlib.selection timing    measures on this machine, left alone, how long the fresh seeds take to match
 
 A run succeeds when, at one evaluation, test accuracy is at least 0.99 and the argmax score at least 0.95 in every
-matching layer. The winner is the setting with the most successes on seeds 0..2, ties broken by the fewer median steps.
-Seeds 100..109 take no part in the choice: their weights, training and test chains are all new.
+matching layer. The winner is the setting with the most successes on the grid's seeds, ties broken by the fewer median
+steps. The fresh seeds take no part in the choice: their weights, training and test chains are all new.
 """
 
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-import torch
-from tqdm.auto import tqdm
-
-from matchlib.presets import PRESETS, Preset
-from matchlib.record import Evaluation, Run, make, write_whole
+from matchlib.grids import GAMMAS, GRIDS, LEARNING_RATES
+from matchlib.presets import PRESETS
+from matchlib.record import write_whole
 from matchlib.runs import SHIPPED
-from matchlib.train import TrainState, fit, train
+from matchlib.sweep import Record, load, matched, run_grid
+from matchlib.train import TrainState, fit
 
-RECORD = SHIPPED / "selection.jsonl"
+RECORD, FRESH_RECORD = SHIPPED / "selection.jsonl", SHIPPED / "fresh.jsonl"
 TIMING = SHIPPED / "timing.json"
-LEARNING_RATES = (3e-3, 5e-3, 8e-3)
-GAMMAS = (0.6, 0.7, 0.8)
-SEEDS, FRESH_SEEDS = range(3), range(100, 110)
+SEEDS, FRESH_SEEDS = GRIDS["selection"].seeds, GRIDS["fresh"].seeds
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One training of the grid: what was varied, and what came out."""
-
-    lr: float
-    gamma: float
-    seed: int
-    history: tuple[Evaluation, ...]
-    provenance: dict
-
-    @property
-    def matched(self) -> int | None:
-        """The first evaluated step at which the run succeeds, None where it never does."""
-        return matched(self.history)
+def chosen() -> list[Record]:
+    """The shipped records of the grid that `small` was chosen from."""
+    return load(RECORD)
 
 
-def matched(history: tuple[Evaluation, ...] | list[Evaluation]) -> int | None:
-    """The first evaluated step with test accuracy >= 0.99 and argmax score >= 0.95 in every matching layer."""
-    return next((e.step for e in history if e.test >= 0.99 and min(e.argmax) >= 0.95), None)
+def fresh() -> list[Record]:
+    """The shipped records of `small` on seeds that had no say."""
+    return load(FRESH_RECORD)
 
 
-def setting(lr: float, gamma: float) -> Preset:
-    """`small` at another learning rate and gamma."""
-    base = PRESETS["small"]
-    return Preset(base.task, replace(base.model, gamma=gamma), replace(base.train, lr=lr))
-
-
-def load(path: Path = RECORD) -> list[Trial]:
-    """The trials of the record, in the order in which they ended."""
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [Trial(**{**d, "history": tuple(make(Evaluation, e) for e in d["history"])}) for d in map(json.loads, lines)]
-
-
-def winner(trials: list[Trial]) -> tuple[float, float]:
+def winner(records: Iterable[Record]) -> tuple[float, float]:
     """Learning rate and gamma with the most successes on the choosing seeds, then the fewest median steps."""
+    kept = [r for r in records if r.seed in SEEDS]
 
     def rank(cell: tuple[float, float]) -> tuple[int, float]:
-        steps = [t.matched for t in trials if (t.lr, t.gamma) == cell and t.seed in SEEDS]
+        steps = [r.matched for r in kept if (r.train.lr, r.model.gamma) == cell]
         hits = [s for s in steps if s is not None]
         return -len(hits), median(hits) if hits else float("inf")
 
     return min(product(LEARNING_RATES, GAMMAS), key=rank)
-
-
-def run_trials(wanted: list[tuple[float, float, int]], path: Path = RECORD, workers: int = 2) -> list[Trial]:
-    """Run what the record lacks, one process and one thread a run, and write the record anew after each."""
-    trials = load(path)
-    missing = [w for w in wanted if w not in {(t.lr, t.gamma, t.seed) for t in trials}]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_trial, *w) for w in missing]
-        for future in tqdm(as_completed(futures), total=len(futures), unit="run", disable=not futures):
-            trials.append(future.result())
-            write_whole(path, "".join(json.dumps(asdict(t)) + "\n" for t in trials).encode())
-    return trials
 
 
 def time_to_match(path: Path = TIMING) -> None:
@@ -101,21 +62,12 @@ def time_to_match(path: Path = TIMING) -> None:
     write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
-def _trial(lr: float, gamma: float, seed: int) -> Trial:
-    torch.set_num_threads(1)
-    chosen = setting(lr, gamma)
-    run: Run = train(chosen.task, chosen.model, chosen.train, seed, "cpu", progress=False)
-    if run.history[-1].step < chosen.train.steps:
-        raise KeyboardInterrupt("This trial was stopped: it is no record.")
-    return Trial(lr, gamma, seed, tuple(run.history), run.provenance)
-
-
 if __name__ == "__main__" and sys.argv[1:] == ["timing"]:
     time_to_match()
 elif __name__ == "__main__":
-    trials = run_trials(list(product(LEARNING_RATES, GAMMAS, SEEDS)))
-    lr, gamma = winner(trials)
-    trials = run_trials([(lr, gamma, seed) for seed in FRESH_SEEDS])
-    fresh = [t for t in trials if (t.lr, t.gamma) == (lr, gamma) and t.seed in FRESH_SEEDS]
-    print(f"chosen: lr {lr}, gamma {gamma}; on fresh seeds {sum(t.matched is not None for t in fresh)} of {len(fresh)}")
-    print("matched at steps", sorted(t.matched or -1 for t in fresh))
+    lr, gamma = winner(run_grid(GRIDS["selection"], SHIPPED, resume=True))
+    small = PRESETS["small"]
+    print(f"best of the grid: lr {lr}, gamma {gamma}; `small` has lr {small.train.lr}, gamma {small.model.gamma}")
+    held = run_grid(GRIDS["fresh"], SHIPPED, resume=True)
+    print(f"`small` on fresh seeds: {sum(r.matched is not None for r in held)} of {len(held)}")
+    print("matched at steps", sorted(r.matched or -1 for r in held))

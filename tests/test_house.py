@@ -18,7 +18,8 @@ PACKAGE = sorted((ROOT / "matchlib").glob("*.py"))
 FILES = [path for path in PACKAGE if path.name != "__init__.py"]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 NOTEBOOKS = sorted(path for place in ("course", "solutions", "exercises") for path in (ROOT / place).glob("*.ipynb"))
-UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
+UNSAFE_NAMES = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "joblib.Memory", "joblib.memory"}
 # Written so that this file does not match itself.
 NOWHERE = {
     "a path of one machine": r"/(?:wor[k]|tm[p]|roo[t]|hom[e]|User[s])/\w|[A-Z]:\\User[s]",
@@ -58,11 +59,15 @@ def climbs(name: str, source: str, floor_of: dict[str, int]) -> list[str]:
     return sorted(other for other in inside & set(floor_of) if floor_of[other] >= floor_of[name])
 
 
+def is_unsafe(name: str) -> bool:
+    return any(name == unsafe or name.startswith(f"{unsafe}.") for unsafe in UNSAFE_NAMES)
+
+
 def unsafe(source: str) -> list[str]:
     """Where some code could run what it reads from a file."""
-    found = sorted(n for n in imports(source) if n.split(".")[0] in UNSAFE_MODULES or n in ("torch.load", "torch.save"))
+    found = sorted(n for n in imports(source) if n.split(".")[0] in UNSAFE_MODULES or is_unsafe(n))
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("torch.load", "torch.save"):
+        if isinstance(node, ast.Attribute) and is_unsafe(ast.unparse(node)):
             found.append(ast.unparse(node))
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             found.append("allow_pickle")
@@ -155,12 +160,15 @@ def test_a_file_is_short_and_never_runs_what_it_reads(path):
 
 @pytest.mark.parametrize(
     "source",
-    ["import pickle", "from joblib import load", "from torch import load", "import torch\ntorch.save({}, 'x')",
+    ["import pickle", "from joblib import load", "import joblib\njoblib.dump(1, 'x')",
+     "from joblib.memory import Memory", "from joblib import Memory, Parallel", "from torch import load",
+     "import torch\ntorch.save({}, 'x')",
      "import numpy as np\nnp.load('x', allow_pickle=True)"],
 )  # fmt: skip
 def test_code_that_runs_what_it_reads_is_seen(source):
     assert unsafe(source)
     assert not unsafe("import torch\nfrom safetensors.torch import load, save\nrun.save('x')")
+    assert not unsafe("from joblib import Parallel, delayed")
 
 
 def test_every_declared_package_is_pinned():

@@ -1,0 +1,205 @@
+"""Where many runs are trained: processes of this machine, or a Dask cluster. Specs in, records out as they end.
+
+A worker takes a run as one line of text and gives its record back as another: it needs this package and nothing of the
+process that asked. It trains on one thread of a CPU: for models this small, more threads wait for each other.
+A run that fails is a record too. So is one whose worker dies, at the second death: the first may be its neighbour's.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+
+import psutil
+import torch
+from joblib import Parallel, delayed, parallel_config
+
+from matchlib.ledger import CONFIGS, Record, is_finite
+from matchlib.presets import Preset, RunSpec
+from matchlib.record import RunError, make, provenance
+from matchlib.train import TrainState, fit
+
+Engine = Callable[[Iterable[RunSpec]], Generator[Record]]  # closing it ends what runs
+DIED = "Its worker process died twice, the second time {where}: memory may have run out"
+
+
+def text_of(spec: RunSpec) -> str:
+    """A run to do, as one line of text."""
+    return json.dumps({name: asdict(getattr(spec.preset, name)) for name in CONFIGS} | {"seed": spec.seed})
+
+
+def spec_of(text: str) -> RunSpec:
+    """The run that `text_of` wrote down."""
+    asked = json.loads(text)
+    return RunSpec(Preset(*(make(made, asked[name]) for name, made in CONFIGS.items())), asked["seed"])
+
+
+def train_text(text: str) -> str:
+    """What a worker does: train the run of a text on one thread, and return its record's line."""
+    torch.set_num_threads(1)
+    return train_one(spec_of(text)).line
+
+
+def train_one(spec: RunSpec, device: str = "cpu") -> Record:
+    """Train a run and return its record: failed, with the reason, where the training diverges or raises."""
+    asked = (spec.preset.task, spec.preset.model, spec.preset.train, spec.seed)
+    state, reason = None, ""
+    try:
+        state = TrainState.new(*asked, device)
+        for step in fit(state):
+            if not step.loss.isfinite() or (step.evaluation and not is_finite(step.evaluation)):
+                reason = f"The training diverged at step {step.step}: its loss or scores are no longer finite."
+                break
+    except Exception as error:  # whatever a run may raise: it is that run's result, not the end of the sweep
+        reason = f"The training stopped with {type(error).__name__}: {_first_line(error)}."
+    if state is None:
+        return Record.of(*asked, [], provenance(torch.device("cpu"), 0.0) | {"steps": 0}, reason)
+    return Record.of(*asked, state.history, state.as_run().provenance, reason)
+
+
+def failed(spec: RunSpec, reason: str) -> Record:
+    """The record of a run that nothing came back from."""
+    known = provenance(torch.device("cpu"), 0.0) | {"steps": 0}
+    return Record.of(spec.preset.task, spec.preset.model, spec.preset.train, spec.seed, [], known, reason)
+
+
+def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str] = train_text) -> Generator[Record]:
+    """Train on this machine, `workers` runs at a time, each in a process of its own with one thread.
+
+    Where a worker dies, joblib ends all of them: what was in flight is tried again, one run at a time.
+    """
+    rest = iter(specs)
+    config = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
+    while True:
+        flying: dict[str, RunSpec] = {}
+        try:
+            yield from _results(rest, config, workers, work, flying)
+            return
+        except BrokenProcessPool:
+            suspects = list(flying.values())
+        for spec in suspects:
+            try:
+                yield from _results([spec], config, 1, work, {})
+            except BrokenProcessPool as error:
+                yield failed(spec, DIED.format(where=f"alone ({_exit_codes(error)})") + ".")
+
+
+def cluster(
+    specs: Iterable[RunSpec], address: str, flying: int | None = None, work: Callable[[str], str] = train_text
+) -> Generator[Record]:
+    """Train on the workers of the Dask scheduler at `address`, e.g. tcp://127.0.0.1:8786. Raises RunError.
+
+    flying: how many runs to hand over at a time; None hands over all of them, so that workers who join late find some.
+    Dask itself repeats a run on another worker where one dies, and gives up after a few deaths.
+    """
+    import distributed
+
+    try:
+        client = distributed.Client(address, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise RunError(
+            f"dask={address!r} does not answer ({_first_line(error)}): start 'dask scheduler' there, or correct the "
+            "address, which looks like tcp://HOST:8786."
+        ) from None
+    try:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            print(
+                f"Waiting for the first worker of {address}: start one with 'dask worker {address}'.", file=sys.stderr
+            )
+            client.wait_for_workers(1)
+        yield from _results(specs, {"backend": _dask_backend(client)}, flying or "all", work, {})
+    except (CancelledError, OSError) as error:
+        raise RunError(f"The Dask scheduler at {address} went away ({type(error).__name__}): start it again.") from None
+    finally:
+        client.close()
+
+
+def _results(
+    specs: Iterable[RunSpec], config: dict, at_once: int | str, work: Callable, flying: dict[str, RunSpec]
+) -> Generator[Record]:
+    """The one call of joblib. flying: filled with the runs that were handed over and have not come back."""
+
+    def handed_over() -> Iterator:
+        for spec in specs:
+            flying[spec.name] = spec
+            yield delayed(work)(text_of(spec))
+
+    with parallel_config(**config):
+        # Two processes at least: with one, joblib would train in this process, and a death would be the sweep's.
+        jobs = max(2, at_once) if isinstance(at_once, int) else -1
+        parallel = Parallel(n_jobs=jobs, pre_dispatch=at_once, batch_size=1, return_as="generator_unordered")
+    with _out_of_reach_of_ctrl_c():
+        lines = parallel(handed_over())
+    try:
+        for line in lines:
+            record = Record.read(line)
+            del flying[record.key]
+            yield record
+    except GeneratorExit:  # left early: joblib ends its workers without a warning where it is interrupted itself
+        with suppress(KeyboardInterrupt):
+            lines.throw(KeyboardInterrupt)
+        raise
+
+
+@contextmanager
+def _out_of_reach_of_ctrl_c() -> Iterator[None]:
+    """Ctrl-C goes to every process of a terminal: those started in here never see it, and their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """Let this worker end when its parent does, even where that was killed and could not say so."""
+
+    def watch():
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(parent).wait()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _dask_backend(client):
+    """joblib's backend for Dask, which by itself waits for ever for a run that Dask has given up."""
+    from distributed import KilledWorker
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def submit(self, batch, callback=None, deaths=0):
+            def ended(job):
+                error = job.exception()
+                if isinstance(error, KilledWorker) and deaths == 0:  # it may have died of its neighbour
+                    self.submit(batch, callback, deaths=1)
+                elif isinstance(error, KilledWorker):
+                    ((_, (text,), _),) = batch.items
+                    callback([failed(spec_of(text), DIED.format(where="on a Dask worker") + ".").line])
+                elif error is not None:
+                    callback(error)
+
+            job = super().submit(batch, callback)
+            job.add_done_callback(ended)
+            return job
+
+    return Backend(client=client)
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error says, without its full stop; torch adds pages."""
+    return (str(error).strip() or "no more is known").splitlines()[0].rstrip(".:")
+
+
+def _exit_codes(error: BrokenProcessPool) -> str:
+    """The part of loky's long message that says how the workers ended."""
+    return "exit code " + str(error).rpartition("{")[2].rstrip("}\n ") if "{" in str(error) else "no exit code"
