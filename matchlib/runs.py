@@ -14,22 +14,35 @@ from warnings import warn
 
 from matchlib.presets import PRESETS, Preset, RunSpec
 from matchlib.record import Run, RunError, differences
-from matchlib.train import pick_device, train
+from matchlib.train import fitted, pick_device, train
 
 SHIPPED = Path(__file__).resolve().parent.parent / "course" / "runs"
 
 
-def _spec(seed: int = 0, model: dict | None = None, train: dict | None = None) -> RunSpec:
+def _spec(seed: int = 0, model: dict | None = None, train: dict | None = None, task: dict | None = None) -> RunSpec:
+    """`small`, with some fields changed."""
     base = PRESETS["small"]
-    return RunSpec(Preset(base.task, replace(base.model, **(model or {})), replace(base.train, **(train or {}))), seed)
+    asked = replace(base.task, **(task or {}))
+    net = fitted(replace(base.model, **(model or {})), asked)
+    return RunSpec(Preset(asked, net, replace(base.train, **(train or {}))), seed)
+
+
+def _deep(hops: int, steps: int, seed: int) -> RunSpec:
+    """One hop more for each layer more; 20 tokens and no residue rule, so that so small a model learns it."""
+    task, model = {"hops": hops, "n_tokens": 20}, {"n_layers": hops + 1}
+    return _spec(seed, model, {"steps": steps, "split": "any"}, task)
 
 
 SNAPSHOTS = (0, 200, 400, 500, 600, 700, 750, 800, 850, 900, 950, 1000, 1050, 1100, 1200, 1350, 1500)
 RUNS: dict[str, RunSpec] = {
     "post_g07": _spec(train={"snapshots": SNAPSHOTS}),
-    **{f"post_g07_s{seed}": _spec(seed) for seed in (1, 2, 3, 4)},
+    **{f"post_g07_s{seed}": _spec(seed) for seed in (1, 2, 3, 4, 5, 6)},
     **{f"pre_g07_s{seed}": _spec(seed, model={"layernorm": "pre"}) for seed in (0, 1, 2)},
     **{f"post_g03_s{seed}": _spec(seed, model={"gamma": 0.3}) for seed in (0, 1, 2)},
+    # For lesson 04: one that knows its training sequences by heart, and deeper ones for more hops.
+    "memoriser": _spec(model={"gamma": 0.3}, train={"n_train": 2_000, "steps": 1_200}),
+    **{f"hops3_L4_s{seed}": _deep(3, 3_000, seed) for seed in (0, 1, 2)},
+    **{f"hops4_L5_s{seed}": _deep(4, 3_000, seed) for seed in (0, 1, 2)},
 }
 
 

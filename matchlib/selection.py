@@ -10,15 +10,17 @@ steps. The fresh seeds take no part in the choice: their weights, training and t
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import torch
+
 from matchlib.grids import GAMMAS, GRIDS, LEARNING_RATES
 from matchlib.presets import PRESETS
-from matchlib.record import write_whole
+from matchlib.record import provenance, write_whole
 from matchlib.runs import SHIPPED
 from matchlib.sweep import Record, load, matched, run_grid
 from matchlib.train import TrainState, fit
@@ -50,15 +52,23 @@ def winner(records: Iterable[Record]) -> tuple[float, float]:
     return min(product(LEARNING_RATES, GAMMAS), key=rank)
 
 
-def time_to_match(path: Path = TIMING) -> None:
-    """Train `small` on the fresh seeds, one after the other, until it matches; record step and seconds."""
-    small, found = PRESETS["small"], []
+def times_to_match() -> Iterator[dict]:
+    """Train `small` on the fresh seeds, one after the other, until it matches: seed, step (None: never) and seconds."""
+    small = PRESETS["small"]
     for seed in FRESH_SEEDS:
         began, state = perf_counter(), TrainState.new(small.task, small.model, small.train, seed, "cpu")
         step = next((s.step for s in fit(state) if s.evaluation and matched(state.history)), None)
-        found.append({"seed": seed, "step": step, "seconds": round(perf_counter() - began, 1)})
-        print(found[-1])
-    record = {"provenance": state.as_run().provenance, "found": found}
+        yield {"seed": seed, "step": step, "seconds": round(perf_counter() - began, 1)}
+
+
+def time_to_match(path: Path = TIMING) -> None:
+    """Measure it on this machine, and keep what was found."""
+    found = []
+    for one in times_to_match():
+        print(one)
+        found.append(one)
+    seconds = sum(one["seconds"] for one in found)
+    record = {"provenance": provenance(torch.device("cpu"), seconds), "found": found}
     write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
 
 

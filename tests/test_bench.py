@@ -1,0 +1,99 @@
+"""The benchmark's arithmetic, and that each case compares what it says. No test depends on speed."""
+
+import json
+from itertools import count
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from matchlib import bench
+from matchlib.bench import CASES, Row, benchmarks, markdown, run, side_by_side, stepper
+from matchlib.model import Transformer
+from matchlib.presets import PRESETS
+from matchlib.runs import SHIPPED
+from matchlib.train import seeded
+
+TINY = PRESETS["tiny"]
+RECORD = SHIPPED / "bench.json"
+
+
+def test_two_things_are_timed_in_turn_and_the_first_round_does_not_count(monkeypatch):
+    clock, order = count(), []
+    monkeypatch.setattr(bench, "perf_counter", lambda: float(next(clock)))
+    ours, theirs = side_by_side(lambda: order.append("A"), lambda: order.extend(("B", next(clock))), 3)
+    assert "".join(str(x) for x in order if isinstance(x, str)) == "ABABABAB"
+    assert ours == [1.0] * 3 and theirs == [2.0] * 3
+
+
+def test_a_ratio_is_taken_pair_by_pair_and_says_how_much_faster_ours_is():
+    row = bench.row("x", "y", "ms", 1e3, [1.0, 2.0, 4.0], [3.0, 2.0, 2.0])
+    assert row.ours == (2000.0, 1000.0, 4000.0) and row.theirs == (2000.0, 2000.0, 3000.0)
+    assert row.ratio == (1.0, 0.5, 3.0) and row.n == 3
+    done = bench.row("x", "y", "/s", 100, [1.0, 2.0, 4.0], [4.0, 8.0, 16.0], inverse=True)
+    assert done.ours == (50.0, 25.0, 100.0) and done.ratio == (4.0, 4.0, 4.0)
+
+
+def test_a_step_learns_on_the_batch_that_it_times():
+    model = Transformer(TINY.model, generator=seeded(0, "bench"))
+    batch = TINY.task.sample(TINY.train.batch_size, TINY.train.split, generator=seeded(0, "bench"))
+    before = F.cross_entropy(model(batch.tokens), batch.answer).item()
+    step = stepper(TINY, model)
+    for _ in range(20):
+        step()
+    assert F.cross_entropy(model(batch.tokens), batch.answer).item() < before / 2
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["straightforward", "torch.nn.TransformerEncoder"])
+def test_a_peer_answers_the_same_question_and_looks_back_only(name):
+    built = benchmarks("peers").models(TINY.model)[name]()
+    tokens = TINY.task.sample(5, generator=seeded(1, "bench")).tokens
+    assert built(tokens).shape == (5, TINY.model.vocab_size)
+    parts = list(built.parameters())
+    assert sum(p.numel() for p in parts) >= sum(
+        p.numel() for p in Transformer(TINY.model, generator=seeded(0)).parameters()
+    )
+    step = stepper(TINY, built)
+    step()
+    assert all(torch.isfinite(p).all() for p in parts)
+
+
+def test_the_encoder_does_not_see_what_follows():
+    built = benchmarks("peers").models(TINY.model)["torch.nn.TransformerEncoder"]()
+    x = torch.randn(2, TINY.model.n_pos, TINY.model.d_model)
+    changed = x.clone()
+    changed[:, 3:] = 0
+    assert torch.allclose(built.call(built.body, x)[:, :3], built.call(built.body, changed)[:, :3], atol=1e-6)
+
+
+def test_a_case_has_a_row_for_every_peer_that_is_installed():
+    rows = list(bench.steps("tiny", 2))
+    assert [r.against for r in rows] == list(benchmarks("peers").models(TINY.model))
+    assert all(r.n == 2 and r.ratio and r.ours[1] <= r.ours[0] <= r.ours[2] for r in rows)
+
+
+def test_an_unknown_case_and_a_missing_folder_are_refused_with_a_sentence(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match="case='speed' is not known: choose from small, paper, generator"):
+        next(run(["small", "speed"]))
+    monkeypatch.setattr(bench, "PLACE", tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="is missing: run the benchmark in a full copy of the course"):
+        next(run(["generator"]))
+
+
+def test_the_table_shows_medians_with_their_ranges_and_what_is_not_there_as_nothing():
+    rows = [Row("a step", "a peer", "ms", 9, (2.0, 1.0, 3.0), (1.0, 0.5, 1234.5), (0.5, 0.25, 0.75), "n.b."),
+            Row("drawing", "", "", 3, (2e6, 1e6, 3e6))]  # fmt: skip
+    assert markdown(rows).splitlines()[2:] == [
+        "| a step | 2 ms (1–3) | a peer | 1 ms (0.5–1,234) | 0.5 × (0.25–0.75) | 9 | n.b. |",
+        "| drawing | 2,000,000 (1,000,000–3,000,000) |  |  |  | 3 |  |",
+    ]
+
+
+def test_the_readme_shows_the_record_that_is_kept():
+    kept = json.loads(RECORD.read_text())
+    rows = bench.load(kept)
+    assert bench.record(rows)["rows"] == kept["rows"]
+    assert markdown(rows) in (SHIPPED.parent.parent / "README.md").read_text()
+    assert {"torch", "device", "threads"} <= set(kept["provenance"])
+    assert len(CASES) == 6
