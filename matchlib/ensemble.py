@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from matchlib.data import ChainTask
-from matchlib.measure import evaluation, numbers
 from matchlib.model import ModelConfig
+from matchlib.probe import numbers
 from matchlib.record import Evaluation, TrainConfig, undivided
 from matchlib.train import Supply, TrainState, decays, learning_rate
 
@@ -161,7 +161,7 @@ class _Stack:
         """Measure every member, and add what was found to its history."""
         found = self.numbers(self.named(self.weights), asked, ids).tolist()
         means = torch.stack(losses).mean(dim=0).tolist() if losses else [None] * len(found)
-        evaluations = [evaluation(self.states[0].step, *pair) for pair in zip(found, means)]
+        evaluations = [Evaluation.of(self.states[0].step, *pair) for pair in zip(found, means)]
         for state, one in zip(self.states, evaluations):
             state.history.append(one)
         if self.states[0].step == 0:

@@ -10,9 +10,11 @@ LayerNorm, MLPs and positions are left out: a kernel describes the linear path a
 path is what answers. Source: arXiv 2405.15302 section 3; the kernels for l >= 2 follow from its figures.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from matchlib.data import Batch
 from matchlib.hooks import cache
 from matchlib.model import ModelConfig, Transformer
 
+Questions = tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch"]]  # tokens and answers
 Tokens = Int[Tensor, "token"] | Float[Tensor, "token d_model"] | None
 
 
@@ -94,6 +97,19 @@ def both_scores(h: Float[Tensor, "query key"]) -> Float[Tensor, "2"]:
     """Matching score and argmax score of any square matrix, without waiting for the device."""
     others = h.masked_fill(torch.eye(len(h), dtype=torch.bool, device=h.device), float("-inf")).amax(dim=-1)
     return torch.stack([h.softmax(dim=-1).diagonal().mean(), (h.diagonal() > others).float().mean()])
+
+
+@torch.no_grad()
+def numbers(model: Transformer, asked: Sequence[Questions], ids: Int[Tensor, "token"]) -> Float[Tensor, "number"]:
+    """The loss on the first of some sets of questions, the accuracy on each, then both scores of each matching layer.
+
+    One tensor, in the order of `record.Evaluation.of`: to read it is the one wait for the device.
+    """
+    logits = [model(tokens) for tokens, _ in asked]
+    loss = F.cross_entropy(logits[0], asked[0][1])
+    accuracy = [(x.argmax(dim=-1) == answer).float().mean() for x, (_, answer) in zip(logits, asked)]
+    scores = [both_scores(matching_matrix(model, layer, ids)) for layer in range(1, model.cfg.n_layers)]
+    return torch.cat([torch.stack([loss, *accuracy]), *scores])
 
 
 @torch.no_grad()

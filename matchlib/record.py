@@ -11,7 +11,7 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import version
@@ -88,6 +88,12 @@ class Evaluation:
     ood: float  # on chains of tokens that training never shows (all but two)
     matching: tuple[float, ...]  # matching score of layers 1, 2, ... over the tokens 1..n_tokens
     argmax: tuple[float, ...]  # argmax score of the same layers and tokens
+
+    @classmethod
+    def of(cls, step: int, found: Sequence[float], loss: float | None = None) -> "Evaluation":
+        """From what `probe.numbers` found on fit, train, test, ood. loss: None takes the one that stands in `found`."""
+        first, accuracy, scores = found[0], found[1:5], found[5:]
+        return cls(step, first if loss is None else loss, *accuracy, tuple(scores[::2]), tuple(scores[1::2]))
 
 
 class RunError(Exception):

@@ -26,8 +26,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from matchlib.data import Batch, ChainTask
-from matchlib.measure import Questions, evaluation, numbers
 from matchlib.model import ModelConfig, Transformer
+from matchlib.probe import Questions, numbers
 from matchlib.record import Evaluation, Run, TrainConfig, provenance, undivided
 
 FRESH_BLOCK = 64  # steps' worth of fresh data drawn at a time
@@ -254,7 +254,7 @@ class Supply:
     def measure(self, state: TrainState) -> Evaluation:
         """What there is to say of the model as it stands."""
         loss = torch.stack(state.losses).mean().item() if state.losses else None
-        return evaluation(state.step, numbers(state.model, self.asked, self.ids).tolist(), loss)
+        return Evaluation.of(state.step, numbers(state.model, self.asked, self.ids).tolist(), loss)
 
     def _draw(self, n: int, split: str, *purpose: str | int) -> Questions:
         drawn = self.task.sample(n, split, generator=seeded(self.seed, *purpose))
