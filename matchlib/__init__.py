@@ -13,11 +13,14 @@ A file imports only from floors below its own.
 | 3 | `data.py` | chain tasks as tensors: tokens, answers, the graph they came from, splits |
 | 4 | `probe.py` | kernels, matching matrices and scores, attention on the expected edge, controls |
 | 4 | `record.py` | what a training was asked to do and what it measured, in memory and on disk |
+| 4 | `construct.py` | the network built by hand: weights written down from orthogonal matrices, nothing trained |
 | 4 | `flow.py` | the figures of one question: its graph, and the way of information through the layers |
 | 5 | `train.py` | one loop as a generator of immutable steps; schedules; stop and resume |
 | 5 | `ledger.py` | the records of many runs in one file: appended so that a kill loses none, and read fast |
+| 5 | `patch.py` | causal experiments: cut, redirect, swap and ablate what flows inside, and hear what the model then says |
 | 5 | `maps.py` | heat maps: which token matches which, and is a kernel diagonal where its factors are not? |
 | 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper`; a run to do: a recipe and a seed |
+| 6 | `ensemble.py` | many trainings as one, along a `member` axis, each equal to its solo run |
 | 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
 | 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
 | 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
@@ -31,7 +34,8 @@ A file imports only from floors below its own.
 | 8 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
 | 9 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
-| 10 | `__main__.py` | the commands: `python -m matchlib doctor`, `train` and `sweep` |
+| 10 | `bench.py` | how fast is it, and against what? ratios side by side |
+| 11 | `__main__.py` | the commands: `python -m matchlib doctor`, `train` and `sweep` |
 """
 
 from importlib.metadata import PackageNotFoundError, version
