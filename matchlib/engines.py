@@ -7,6 +7,7 @@ A run that fails is a record too. So is one whose worker dies, at the second dea
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from dataclasses import asdict
 import psutil
 import torch
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 from matchlib.ledger import CONFIGS, Record, is_finite
 from matchlib.presets import Preset, RunSpec
@@ -26,7 +28,7 @@ from matchlib.record import RunError, make, provenance
 from matchlib.train import TrainState, fit
 
 Engine = Callable[[Iterable[RunSpec]], Generator[Record]]  # closing it ends what runs
-DIED = "Its worker process died twice, the second time {where}: memory may have run out"
+DIED = "Its worker process died twice, the second time {where}: memory may have run out."
 
 
 def text_of(spec: RunSpec) -> str:
@@ -76,18 +78,22 @@ def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str]
     """
     rest = iter(specs)
     config = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
-    while True:
-        flying: dict[str, RunSpec] = {}
-        try:
-            yield from _results(rest, config, workers, work, flying)
-            return
-        except BrokenProcessPool:
-            suspects = list(flying.values())
-        for spec in suspects:
+    left = True
+    try:
+        while left:
+            flying: dict[str, RunSpec] = {}
             try:
-                yield from _results([spec], config, 1, work, {})
-            except BrokenProcessPool as error:
-                yield failed(spec, DIED.format(where=f"alone ({_exit_codes(error)})") + ".")
+                yield from _results(rest, config, workers, work, flying)
+                left = False
+            except BrokenProcessPool:
+                pass  # the runs that are left in `flying` say which: they come next
+            for spec in flying.values():
+                try:
+                    yield from _results([spec], config, 1, work, {})
+                except BrokenProcessPool as error:
+                    yield failed(spec, DIED.format(where=f"alone ({_exit_codes(error)})"))
+    finally:  # joblib would keep its workers for minutes, and their memory
+        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
 def cluster(
@@ -101,7 +107,7 @@ def cluster(
     import distributed
 
     try:
-        client = distributed.Client(address, timeout=10, set_as_default=False)
+        client = distributed.Client(address, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(
             f"dask={address!r} does not answer ({_first_line(error)}): start 'dask scheduler' there, or correct the "
@@ -114,8 +120,10 @@ def cluster(
             )
             client.wait_for_workers(1)
         yield from _results(specs, {"backend": _dask_backend(client)}, flying or "all", work, {})
-    except (CancelledError, OSError) as error:
-        raise RunError(f"The Dask scheduler at {address} went away ({type(error).__name__}): start it again.") from None
+    except (CancelledError, distributed.CommClosedError) as error:
+        raise RunError(
+            f"The Dask scheduler at {address} went away ({type(error).__name__}): start it anew and use --resume."
+        ) from None
     finally:
         client.close()
 
@@ -150,14 +158,14 @@ def _results(
 @contextmanager
 def _out_of_reach_of_ctrl_c() -> Iterator[None]:
     """Ctrl-C goes to every process of a terminal: those started in here never see it, and their parent ends them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set, none arrives either
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 
 def _end_with(parent: int) -> None:
@@ -172,11 +180,15 @@ def _end_with(parent: int) -> None:
 
 
 def _dask_backend(client):
-    """joblib's backend for Dask, which by itself waits for ever for a run that Dask has given up."""
+    """joblib's backend for Dask, which by itself waits for ever for a run that Dask has given up, and which leaves a
+    cluster that has but one core yet to train in the process that asked."""
     from distributed import KilledWorker
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs):
+            return max(2, super().effective_n_jobs(n_jobs))
+
         def submit(self, batch, callback=None, deaths=0):
             def ended(job):
                 error = job.exception()
@@ -184,7 +196,7 @@ def _dask_backend(client):
                     self.submit(batch, callback, deaths=1)
                 elif isinstance(error, KilledWorker):
                     ((_, (text,), _),) = batch.items
-                    callback([failed(spec_of(text), DIED.format(where="on a Dask worker") + ".").line])
+                    callback([failed(spec_of(text), DIED.format(where="on a Dask worker")).line])
                 elif error is not None:
                     callback(error)
 
@@ -202,4 +214,5 @@ def _first_line(error: BaseException) -> str:
 
 def _exit_codes(error: BrokenProcessPool) -> str:
     """The part of loky's long message that says how the workers ended."""
-    return "exit code " + str(error).rpartition("{")[2].rstrip("}\n ") if "{" in str(error) else "no exit code"
+    found = re.search(r"\{(.+?)\}", str(error))
+    return f"exit code {found[1]}" if found else "exit code not known"
