@@ -76,10 +76,8 @@ def replace(
     def change(x: Tensor) -> Tensor:
         at, to_rows = _mask(name, where, x)
         new = by(x) if callable(by) else by
-        step = (to_rows(new) if isinstance(new, Tensor) else torch.full_like(x, new)) - x
-        if basis is not None:
-            return torch.where(at, x + step @ basis.T @ basis, x)
-        return torch.where(at, to_rows(new) if isinstance(new, Tensor) else torch.full_like(x, new), x)
+        new = to_rows(new) if isinstance(new, Tensor) else torch.full_like(x, new)
+        return torch.where(at, new if basis is None else x + (new - x) @ basis.T @ basis, x)
 
     return {name: change}
 
@@ -169,7 +167,8 @@ def exchange(
 def resend(layer: int, edges: Edges, donor: Mapping[str, Tensor] | None = None) -> Changes:
     """Path patching of edges: what they carry, weight times value, comes from another run; None: they carry nothing.
 
-    donor: that run's `blocks.l.attn.pattern` and `blocks.l.attn.v` (from `hooks.cache` or `observe`).
+    donor: that run's `blocks.l.attn.pattern` and `blocks.l.attn.v` (from `hooks.cache` or `observe`); without the
+    pattern its values arrive with the weights of the run at hand.
     """
     path, seen = f"blocks.{layer}.attn", {}
 
@@ -182,7 +181,9 @@ def resend(layer: int, edges: Edges, donor: Mapping[str, Tensor] | None = None) 
 
     def change(z: Tensor) -> Tensor:
         z = z - carried(seen["pattern"], seen["v"])
-        return z if donor is None else z + carried(donor[f"{path}.pattern"], donor[f"{path}.v"])
+        if donor is None:
+            return z
+        return z + carried(donor.get(f"{path}.pattern", seen["pattern"]), donor[f"{path}.v"])
 
     return {f"{path}.v": look("v"), f"{path}.pattern": look("pattern"), f"{path}.z": change}
 
@@ -223,6 +224,20 @@ def circuit(batch: Batch, n_layers: int) -> Bool[Tensor, "batch layer query key"
         there = (pos >= 0)[:, None, None]
         found[:, 0] |= edges(pos + 1, pos, n, n_pos) & there
         found[:, hop + 1] |= edges(-1, pos + 1, n, n_pos) & there
+    return found
+
+
+def candidates(batch: Batch, n_layers: int, pair_again: bool = False) -> Bool[Tensor, "batch layer query key"]:
+    """The circuit with its choices left open: every edge of the graph is paired, every second token may be read.
+
+    To keep the one edge that reads the answer is to give the answer away; these edges say nothing about the question.
+    pair_again: layer 1 pairs too.
+    """
+    n, n_pos = batch.tokens.shape
+    found = torch.zeros(n, n_layers, n_pos, n_pos, dtype=torch.bool, device=batch.tokens.device)
+    for pos in torch.cat([batch.edge_pos.flatten(1), batch.noise_pos.flatten(1)], dim=1).T:
+        found[:, : 1 + pair_again] |= edges(pos + 1, pos, n, n_pos)[:, None]
+        found[:, 1:] |= edges(-1, pos + 1, n, n_pos)[:, None]
     return found
 
 

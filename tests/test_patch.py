@@ -13,6 +13,7 @@ from matchlib.hooks import cache, hook_names, intervene
 from matchlib.model import ModelConfig, Transformer
 from matchlib.patch import (
     ablate,
+    candidates,
     circuit,
     cut,
     edge_map,
@@ -216,6 +217,14 @@ def test_an_edge_resent_carries_the_message_of_the_other_run(model):
     torch.testing.assert_close(logits(model, resend(1, every, donor)), logits(model, {name: donor[name]}))
 
 
+def test_a_donor_without_a_pattern_sends_its_values_with_the_weights_at_hand(model):
+    where, clean, donor = edges(Q, K, N, POS), cache(model, BATCH.tokens)[1], cache(model, OTHER.tokens)[1]
+    v = "blocks.1.attn.v"
+    whole = {v: donor[v], "blocks.1.attn.pattern": clean["blocks.1.attn.pattern"]}
+    torch.testing.assert_close(logits(model, resend(1, where, {v: donor[v]})), logits(model, resend(1, where, whole)))
+    assert differ(logits(model, resend(1, where, {v: donor[v]})), logits(model, {}))
+
+
 def test_resent_edges_see_what_other_changes_did_before(model):
     """After its keys are changed, what an edge carries is what it carries now: taking it away leaves z without it."""
     donor, where = cache(model, OTHER.tokens)[1], edges(Q, K, N, POS)
@@ -268,6 +277,20 @@ def test_the_circuit_follows_the_path_token_by_token(hops, kind, n_layers, seed)
             read = found[i, layer].nonzero().tolist()
             assert [(q, tokens[k]) for q, k in read] == ([(len(tokens) - 1, path[layer])] if layer <= hops else [])
             assert all((k, k - 1) in map(tuple, found[i, 0].nonzero().tolist()) for _, k in read)
+
+
+@pytest.mark.parametrize("kind", ["single", "double", "noised", "ring"])
+def test_candidates_hold_the_circuit_and_know_nothing_of_the_question(kind):
+    task = ChainTask(kind=kind, n_edges=4, hops=2, n_tokens=20)
+    batch = task.sample(5, "any", generator=torch.Generator().manual_seed(1))
+    firsts = range(0, task.start_pos, 2)
+    for again in (False, True):
+        found = candidates(batch, 4, again)
+        assert not (circuit(batch, 4) & ~found).any()
+        assert (found == found[:1]).all(), "the same for every sequence: it tells nothing about the question"
+        pairs, reads = {(k + 1, k) for k in firsts}, {(task.n_pos - 1, k + 1) for k in firsts}
+        wanted = [pairs, reads | (pairs if again else set()), reads, reads]
+        assert [set(map(tuple, layer.nonzero().tolist())) for layer in found[0]] == wanted
 
 
 @given(seed=st.integers(0, 999))
