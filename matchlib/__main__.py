@@ -99,7 +99,7 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
     """Run what a named grid lacks and say what there is; 130 where it was interrupted, and how to go on."""
     from matchlib.grids import GRIDS, named_grid
     from matchlib.record import RunError
-    from matchlib.sweep import choose_engine, plan, run_grid
+    from matchlib.sweep import choose_engine, cores, plan, run_grid
 
     if args.list:
         for grid in GRIDS.values():
@@ -110,7 +110,7 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
     try:
         grid = named_grid(args.name)
         if args.dry_run:
-            print(outlook(plan(grid, args.folder, args.retry_failed), args.workers or 1))
+            print(outlook(plan(grid, args.folder, args.retry_failed), args.workers or cores()))
             return 0
         engine, why = choose_engine(args.engine, args.workers, args.dask)
         print(why, file=sys.stderr)
@@ -128,7 +128,7 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
         counts = {"runs": now.total, "done": now.done, "failed": now.failed}
         print(json.dumps({"grid": grid.name, **counts, "file": str(now.ledger.path)}))
     else:
-        print(outlook(now, args.workers or 1))
+        print(outlook(now, args.workers or cores()))
     return 0
 
 

@@ -21,6 +21,7 @@ import psutil
 import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend.resource_tracker import ensure_running
 
 from matchlib.ledger import CONFIGS, Record, is_finite
 from matchlib.presets import Preset, RunSpec
@@ -28,7 +29,8 @@ from matchlib.record import RunError, make, provenance
 from matchlib.train import TrainState, fit
 
 Engine = Callable[[Iterable[RunSpec]], Generator[Record]]  # closing it ends what runs
-DIED = "Its worker process died twice, the second time {where}: memory may have run out."
+DIED = "Its worker process died twice, the second time alone ({how}): memory may have run out."
+GIVEN_UP = "the Dask scheduler gave it up"
 
 
 def text_of(spec: RunSpec) -> str:
@@ -91,7 +93,7 @@ def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str]
                 try:
                     yield from _results([spec], config, 1, work, {})
                 except BrokenProcessPool as error:
-                    yield failed(spec, DIED.format(where=f"alone ({_exit_codes(error)})"))
+                    yield failed(spec, DIED.format(how=_exit_codes(error)))
     finally:  # joblib would keep its workers for minutes, and their memory
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
@@ -102,12 +104,14 @@ def cluster(
     """Train on the workers of the Dask scheduler at `address`, e.g. tcp://127.0.0.1:8786. Raises RunError.
 
     flying: how many runs to hand over at a time; None hands over all of them, so that workers who join late find some.
-    Dask itself repeats a run on another worker where one dies, and gives up after a few deaths.
+    Dask itself repeats a run on another worker where one dies, and gives up after a few deaths; such a run is tried
+    once more when it is alone.
     """
-    import distributed
+    from distributed import Client
+    from distributed.comm import CommClosedError
 
     try:
-        client = distributed.Client(address, set_as_default=False)
+        client = Client(address, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(
             f"dask={address!r} does not answer ({_first_line(error)}): start 'dask scheduler' there, or correct the "
@@ -119,11 +123,25 @@ def cluster(
                 f"Waiting for the first worker of {address}: start one with 'dask worker {address}'.", file=sys.stderr
             )
             client.wait_for_workers(1)
-        yield from _results(specs, {"backend": _dask_backend(client)}, flying or "all", work, {})
-    except (CancelledError, distributed.CommClosedError) as error:
+        suspects = []
+        for record in _results(specs, {"backend": _dask_backend(client)}, flying or "all", work, {}):
+            if record.reason == DIED.format(how=GIVEN_UP):  # or a neighbour's doing that waited on the same worker
+                suspects.append(RunSpec(Preset(record.task, record.model, record.train), record.seed))
+            else:
+                yield record
+        for spec in suspects:
+            yield from _results([spec], {"backend": _dask_backend(client)}, 1, work, {})
+    except (CancelledError, CommClosedError) as error:
         raise RunError(
             f"The Dask scheduler at {address} went away ({type(error).__name__}): start it anew and use --resume."
         ) from None
+    except RunError:
+        raise
+    except Exception as error:
+        raise RunError(
+            f"The cluster at {address} cannot train ({type(error).__name__}: {_first_line(error)}): install this "
+            "package, at the same version, where its scheduler and its workers run."
+        ) from error
     finally:
         client.close()
 
@@ -157,15 +175,19 @@ def _results(
 
 @contextmanager
 def _out_of_reach_of_ctrl_c() -> Iterator[None]:
-    """Ctrl-C goes to every process of a terminal: those started in here never see it, and their parent ends them."""
-    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set, none arrives either
+    """Ctrl-C goes to every process of a terminal: those started in here never see it, and their parent ends them.
+
+    They inherit that the signal is blocked; in this process it waits until the block ends.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ensure_running()  # loky's helper, which lifts the block where it is started together with the first worker
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:
@@ -189,14 +211,12 @@ def _dask_backend(client):
         def effective_n_jobs(self, n_jobs):
             return max(2, super().effective_n_jobs(n_jobs))
 
-        def submit(self, batch, callback=None, deaths=0):
+        def submit(self, batch, callback=None):
             def ended(job):
                 error = job.exception()
-                if isinstance(error, KilledWorker) and deaths == 0:  # it may have died of its neighbour
-                    self.submit(batch, callback, deaths=1)
-                elif isinstance(error, KilledWorker):
+                if isinstance(error, KilledWorker):
                     ((_, (text,), _),) = batch.items
-                    callback([failed(spec_of(text), DIED.format(where="on a Dask worker")).line])
+                    callback([failed(spec_of(text), DIED.format(how=GIVEN_UP)).line])
                 elif error is not None:
                     callback(error)
 

@@ -26,7 +26,7 @@ from matchlib.ledger import Ledger, Record, load, matched, table
 from matchlib.presets import RunSpec
 from matchlib.record import RunError
 
-__all__ = ["Grid", "Ledger", "Plan", "Record", "choose_engine", "load", "matched", "plan", "run_grid", "table"]
+__all__ = ["Grid", "Ledger", "Plan", "Record", "choose_engine", "cores", "load", "matched", "plan", "run_grid", "table"]
 
 # An engine for a GPU joins here: specs in, records out, as in matchlib.engines.
 ENGINES: dict[str, Callable[[int], Engine]] = {"processes": lambda workers: partial(processes, workers=workers)}
@@ -93,7 +93,7 @@ def run_grid(
     def finished() -> int:
         return asked.total - sum(ledger.times(key) == seen[key] for key in seen)
 
-    engine = engine or ENGINES["processes"](cpu_count(only_physical_cores=True))
+    engine = engine or ENGINES["processes"](cores())
     # miniters=0: whatever ended elsewhere counts as well, so the bar is set and not counted up
     with tqdm(total=asked.total, initial=finished(), unit="run", disable=not progress, miniters=0) as bar:
         with closing(engine(still_to_do())) as ended:
@@ -103,6 +103,11 @@ def run_grid(
                 bar.refresh()
     ledger.refresh()
     return [record for spec in grid.specs() if (record := ledger.newest(spec.name))]
+
+
+def cores() -> int:
+    """The physical cores that this process may use: how many runs are trained at a time where nothing else is said."""
+    return cpu_count(only_physical_cores=True)
 
 
 def choose_engine(engine: str = "auto", workers: int | None = None, dask: str | None = None) -> tuple[Engine, str]:
@@ -120,7 +125,6 @@ def choose_engine(engine: str = "auto", workers: int | None = None, dask: str | 
     if chosen != "processes":
         why = "as asked" if engine == chosen else "for a CUDA device is here"
         return ENGINES[chosen](workers or 1), f"Engine: {chosen}, {why}."
-    cores = cpu_count(only_physical_cores=True)
     why = "as asked" if engine == chosen else "for no CUDA device is here" if not gpu else "which need no GPU"
-    many = workers or cores
-    return ENGINES[chosen](many), f"Engine: {many} process(es) of {cores} core(s), one thread each, {why}."
+    many = workers or cores()
+    return ENGINES[chosen](many), f"Engine: {many} process(es) of {cores()} core(s), one thread each, {why}."

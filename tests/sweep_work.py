@@ -22,6 +22,12 @@ def measured(spec: RunSpec, reason: str = "") -> Record:
     return Record.of(*asked, history, {"seconds": 6.0}, reason)
 
 
+def here(specs):
+    """An engine of this process, without a training."""
+    for spec in specs:
+        yield measured(spec)
+
+
 def quick(text: str) -> str:
     return measured(spec_of(text)).line
 

@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import sweep_work
 import torch
 
 from matchlib import __main__ as command
-from matchlib import doctor, record
+from matchlib import doctor, record, sweep
 from matchlib import train as training
+from matchlib.grids import GRIDS
 from matchlib.presets import PRESETS
 from matchlib.record import Run
 
@@ -81,6 +83,10 @@ def test_without_json_every_number_has_its_name(capsys):
         ([*TINY, "--save", ""], "save='' names no file"),
         ([*TINY, "--save", "o" * 300], "cannot be written (File name too long)"),
         ([*TINY, "--sede", "1"], "Unrecognized arguments: --sede 1"),
+        (["sweep"], "Which grid is to run: give one of tiny, "),
+        (["sweep", "nine"], "grid='nine' is not known: choose one of tiny, "),
+        (["sweep", "tiny", "--workers", "0"], "workers=0 must be at least 1"),
+        (["sweep", "tiny", "--engine", "abacus"], "engine='abacus' is not known"),
         (["fly"], "invalid choice: 'fly'"),
         ([], "The following arguments are required: COMMAND"),
     ],
@@ -183,3 +189,43 @@ def test_a_reader_that_has_seen_enough_is_no_failure(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
     assert command.main(["doctor"]) == 0
     assert moved == [1] and capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def swept(tmp_path, monkeypatch):
+    """The command that sweeps `tiny` into a folder, with an engine that trains nothing; and the folder."""
+    monkeypatch.setitem(sweep.ENGINES, "processes", lambda workers: sweep_work.here)
+    return ["sweep", "tiny", "--engine", "processes", "--folder", str(tmp_path)], tmp_path / "tiny.jsonl"
+
+
+def test_sweep_lists_the_grids(capsys):
+    assert command.main(["sweep", "--list"]) == 0
+    listed = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == list(GRIDS)
+
+
+def test_a_dry_run_says_what_is_left_and_for_how_long(swept, capsys):
+    argv, file = swept
+    assert command.main([*argv, "--dry-run"]) == 0
+    assert capsys.readouterr().out == f"tiny: 8 runs, 0 done, 0 failed, in {file}; 8 to do.\n"
+    specs = GRIDS["tiny"].specs()
+    for kept in (*map(sweep_work.measured, specs[:2]), sweep_work.measured(specs[2], "It stopped.")):
+        sweep.Ledger(file).append(kept)
+    assert command.main([*argv, "--dry-run", "--workers", "5", "--retry-failed"]) == 0
+    out, err = capsys.readouterr()
+    left = "6 to do, about 0 minutes with 5 at a time (6 seconds a run so far)."
+    said = f"tiny: 8 runs, 2 done, 1 failed, in {file} (--retry-failed runs those again); {left}"
+    assert (out, err) == (f"{said}\n", "") and len(sweep.load(file)) == 3
+
+
+def test_sweep_ends_with_what_there_is_and_refuses_to_begin_again(swept, capsys):
+    argv, file = swept
+    assert command.main([*argv, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert last_json(out) == {"grid": "tiny", "runs": 8, "done": 8, "failed": 0, "file": str(file)}
+    assert err.startswith("Engine: ") and len(sweep.load(file)) == 8
+    assert command.main(argv) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"{file} already holds 8 of the 8 runs of 'tiny': go on with --resume")
+    assert command.main([*argv, "--resume"]) == 0
+    assert capsys.readouterr().out == f"tiny: 8 runs, 8 done, 0 failed, in {file}.\n"
