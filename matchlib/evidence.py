@@ -2,8 +2,8 @@
 
 The rule is fixed before any run. An experiment predicts a token for each sequence, or how often the right answer comes.
 
-- A token (expected rate 1): *supported* where at least 0.9 of the predictions come true; *in part* where fewer do, and
-  still more than under every control, interval against interval; else *contradicted*.
+- A token (expected rate 1): *supported* where at least 0.9 of the predictions come true, *in part* where at least half
+  do, both only if more do than under every control, interval against interval; else *contradicted*.
 - A rate: *supported* where the rate is within 0.05 of the expected one; *in part* within 0.1; else *contradicted*.
 """
 
@@ -69,10 +69,9 @@ class Finding:
         if self.expected < 1:
             off = round(abs(self.found.rate - self.expected), 9)  # 0.2 - 0.15 is a trifle above 0.05
             return SUPPORTED if off <= 0.05 else IN_PART if off <= 0.1 else CONTRADICTED
-        if self.found.rate >= 0.9:
-            return SUPPORTED
-        above = all(self.found.interval[0] > c.interval[1] for c in self.controls.values())
-        return IN_PART if self.controls and above else CONTRADICTED
+        if not all(self.found.interval[0] > control.interval[1] for control in self.controls.values()):
+            return CONTRADICTED
+        return SUPPORTED if self.found.rate >= 0.9 else IN_PART if self.found.rate >= 0.5 else CONTRADICTED
 
     @property
     def record(self) -> dict:

@@ -2,6 +2,9 @@
 
 Read with `matchlib.causes`, which runs them. In the words below *the other* is a node of the same sequence other than
 a, b and c, drawn at random, with as many nodes after it as the prediction needs.
+
+Ask questions of the split "any": where a prediction is a rate, it is that of a guess among what is possible, and a
+guess by the residues of training is right less often than that on the split "test".
 """
 
 import torch
@@ -72,9 +75,9 @@ def only_the_circuit(s: Setting) -> Arranged:
 
 
 def answer_given_away(s: Setting) -> Arranged:
-    only = torch.zeros_like(circuit(s.batch, 3))
-    only[:, 2] = s.edge(-1, s.second[:, 1])
-    return Arranged(keep(only), s.batch.answer, counts_answer=True)
+    only, astray = torch.zeros(2, len(s.batch), 3, s.last + 1, s.last + 1, dtype=torch.bool)
+    only[:, 2], astray[:, 2] = s.edge(-1, s.second[:, 1]), elsewhere(s, 2)
+    return Arranged(keep(only), s.batch.answer, {"another key": keep(astray)}, counts_answer=True)
 
 
 def no_answer_read(s: Setting) -> Arranged:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from matchlib.causes import Arranged, Experiment, Setting, follow, investigate
 from matchlib.completeness import complete, faithful, parts
+from matchlib.construct import build, with_sink
 from matchlib.data import ChainTask
 from matchlib.evidence import CONTRADICTED, IN_PART, SUPPORTED, Finding
 from matchlib.experiments import EXPERIMENTS
@@ -166,6 +167,21 @@ def test_a_model_that_never_trained_and_one_that_does_not_match_obey_no_predicti
             assert investigate(EXPERIMENTS[name], s).found.rate < 0.5, name
     s = setting(untrained)
     assert all(investigate(EXPERIMENTS[name], s).found.rate < 0.1 for name in MOVES)
+
+
+def test_the_network_built_by_hand_obeys_every_prediction():
+    """Here the mechanism is known to be all there is, so a prediction that fails would be a wrong prediction."""
+    task = load_or_train("post_g07").task
+    model = build(task, 192, generator=seeded(0, "by hand"))
+    batch, reference = (with_sink(task.sample(n, "any", generator=seeded(n, "by hand"))) for n in (200, 1000))
+    s = Setting(model, batch, reference, seeded(1, "by hand"))
+    for name in (*MOVES, "only the circuit", "stale start swapped"):
+        got = investigate(EXPERIMENTS[name], s)
+        assert got.before.rate > 0.95 and got.found.rate > 0.9 and got.verdict == SUPPORTED, got
+    for name in ("no first pair", "no second pair", "no second pair, twice"):
+        got = investigate(EXPERIMENTS[name], s)
+        assert abs(got.found.rate - got.expected) < 0.1, got
+    assert investigate(EXPERIMENTS["rival: stale start read"], s).found.rate < 0.1
 
 
 def test_the_reading_table_is_a_diagonal(trained):

@@ -39,9 +39,12 @@ def test_a_count_is_of_truth_values_and_refuses_nonsense():
     ("found", "verdict"),
     [
         (finding(900), SUPPORTED),
-        (finding(899), CONTRADICTED),  # with no control there is nothing to be above
-        (finding(899, controls={"a": Count(10, 1000)}), IN_PART),
-        (finding(899, controls={"a": Count(10, 1000), "b": Count(890, 1000)}), CONTRADICTED),
+        (finding(899), IN_PART),
+        (finding(500), IN_PART),
+        (finding(499), CONTRADICTED),
+        (finding(950, controls={"a": Count(10, 1000)}), SUPPORTED),
+        (finding(950, controls={"a": Count(10, 1000), "b": Count(940, 1000)}), CONTRADICTED),
+        (finding(700, controls={"a": Count(10, 1000), "b": Count(690, 1000)}), CONTRADICTED),
         (finding(250, expected=0.2), SUPPORTED),
         (finding(150, expected=0.2), SUPPORTED),
         (finding(251, expected=0.2), IN_PART),
