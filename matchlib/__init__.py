@@ -31,9 +31,11 @@ A file imports only from floors below its own.
 | 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
 | 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
-| 8 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
+| 8 | `trials.py` | questions put to a changed model: what is predicted, what is said, and the count |
+| 9 | `lab.py` | a panel that breaks a model in one place, and holds a prediction to what it then says |
 | 9 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
+| 10 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
 | 10 | `bench.py` | how fast is it, and against what? ratios side by side |
 | 11 | `__main__.py` | the commands: `python -m matchlib doctor`, `train` and `sweep` |
 """

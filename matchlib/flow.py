@@ -16,12 +16,13 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from matchlib.data import Batch
-from matchlib.style import GREY, INK, PALE, SMALL, VERMILLION, WIDTH, bare, canvas, styled
+from matchlib.style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, WIDTH, bare, canvas, columns, styled
 
 TINT = "#FBE3D3"  # a light vermillion, behind dark text
 WIDEST = 5.0  # points: the line of attention 1
 GROUPS = 15  # edges, and the question, in one row of boxes
 GAP = 0.35  # between two of them, in boxes
+Edge = tuple[int, int, int]  # layer, query, key
 
 
 @styled
@@ -140,36 +141,51 @@ def _draw_sequence(ax: Axes, q: Batch, rows: int) -> None:
 def information_flow(
     patterns: Float[Tensor, "layer query key"],
     tokens: Sequence,
-    expected: Iterable[tuple[int, int, int]] = (),
+    expected: Iterable[Edge] = (),
     answer: int | None = None,
     predicted: int | None = None,
     threshold: float = 0.1,
+    *,
+    cut: Iterable[Edge] = (),
+    given: Iterable[Edge] = (),
+    changed: Iterable[tuple[int, int]] = (),
+    title: str | None = None,
 ) -> Figure:
     """Where does each position read from, layer by layer? Positions from left to right, layers from below.
 
     patterns: attention, averaged over heads; a line's width is proportional to it, and lines at or below `threshold`
     are left out. tokens: one label a position. expected: (layer, query, key) edges of the mechanism, in colour; one
     that the model does not use is a thin dotted line. Dashed lines are the residual stream. After arXiv 2405.15302.
-    Raises ValueError where shapes, labels or expected edges do not fit together.
+    cut, given: edges that an intervention takes attention from, or hands it to; changed: (position, level) whose
+    content it changes, level 0 being the embedding and l + 1 what stands after layer l. title: in place of the finding.
+    Raises ValueError where shapes, labels, edges or places do not fit together.
     """
     patterns = torch.as_tensor(patterns).detach().cpu()
     tokens = [str(int(t) if isinstance(t, Tensor) else t) for t in tokens]
-    expected = [tuple(map(int, edge)) for edge in expected]
-    _check_flow(patterns, tokens, expected)
-    (n_layers, n_pos), missing = patterns.shape[:2], [e for e in expected if patterns[e] <= threshold]
-    figure, (ax,) = canvas(1.5 + 1.05 * n_layers, _flow_title(patterns, expected, answer, predicted))
+    expected, cut, given = ([tuple(map(int, edge)) for edge in edges] for edges in (expected, cut, given))
+    changed = [tuple(map(int, place)) for place in changed]
+    _check_flow(patterns, tokens, {"expected": expected, "cut": cut, "given": given}, changed)
+    (n_layers, n_pos), missing = patterns.shape[:2], [e for e in expected if patterns[e] <= threshold and e not in cut]
+    title = title or _flow_title(patterns, expected, answer, predicted) + _flow_change(cut, given, changed)
+    figure, (ax,) = canvas(1.5 + 1.05 * n_layers, title)
 
     residual = [[(p, layer), (p, layer + 1)] for layer in range(n_layers) for p in range(n_pos)]
     dashed = LineCollection(residual, colors=GREY, linewidths=0.8, linestyles="--", zorder=1)
     ax.add_collection(dashed).set_label("residual")
     plain = [tuple(e) for e in (patterns > threshold).nonzero().tolist() if tuple(e) not in set(expected)]
-    used = [e for e in expected if e not in missing]
+    used = [e for e in expected if patterns[e] > threshold]
     for edges, colour, label in ((plain, INK, "attention"), (used, VERMILLION, "expected attention")):
         widths = [WIDEST * float(patterns[e]) for e in edges]
         lines = LineCollection(_lines(edges), colors=colour, linewidths=widths, label=label, zorder=2 + (edges is used))
         ax.add_collection(lines).set(alpha=0.75 if edges is plain else None, capstyle="round")
     dotted = LineCollection(_lines(missing), colors=VERMILLION, linewidths=1.5, linestyles=":", zorder=4)
     ax.add_collection(dotted).set_label("expected, not used")
+    for edges, marker, label in ((cut, "X", "cut"), (given, "P", "given")):
+        lines = LineCollection(_lines(edges), colors=BLUE, linewidths=1.5, linestyles="--", label=label, zorder=6)
+        ax.add_collection(lines)
+        halfway = [((key + query) / 2, layer + 0.5) for layer, query, key in edges]
+        _marks(ax, halfway, marker, 75, f"{label} here")
+    _marks(ax, changed, "D", 110, "changed here")
 
     touched = {(key, layer) for layer, _, key in expected} | {(query, layer + 1) for layer, query, _ in expected}
     for nodes, marker, face, edge in (
@@ -190,22 +206,35 @@ def information_flow(
     ax.set_yticks(range(n_layers + 1), ["embedding"] + [f"after layer {layer}" for layer in range(n_layers)])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
-    _flow_legend(figure, threshold, bool(used), bool(missing))
+    _flow_legend(figure, threshold, bool(used), bool(missing), {"cut": cut, "given": given, "changed": changed})
     return figure
 
 
-def _lines(edges: list[tuple[int, int, int]]) -> list[list[tuple[int, int]]]:
+def _marks(ax: Axes, at: list[tuple[float, float]], marker: str, size: float, label: str) -> None:
+    xs, ys = zip(*at, strict=True) if at else ((), ())
+    ax.scatter(xs, ys, s=size, marker=marker, color=BLUE, edgecolors="white", linewidths=1.0, label=label, zorder=7)
+
+
+def _lines(edges: list[Edge]) -> list[list[tuple[int, int]]]:
     return [[(key, layer), (query, layer + 1)] for layer, query, key in edges]
 
 
-def _check_flow(patterns: Tensor, tokens: list[str], expected: list[tuple[int, int, int]]) -> None:
+def _check_flow(patterns: Tensor, tokens: list[str], edges: dict[str, list[Edge]], changed: list) -> None:
     shape = tuple(patterns.shape)
     if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
         raise ValueError(f"patterns of shape {shape} do not fit: give (layer, query, key), averaged over heads.")
     if len(tokens) != shape[1]:
         raise ValueError(f"{len(tokens)} tokens do not fit patterns over {shape[1]} positions: give one a position.")
-    if wrong := [e for e in expected if len(e) != 3 or any(not 0 <= x < n for x, n in zip(e, shape, strict=True))]:
-        raise ValueError(f"The expected edge {wrong[0]} is not in patterns of shape {shape}: give (layer, query, key).")
+    for name, of_name in edges.items():
+        if wrong := [e for e in of_name if not _inside(e, shape)]:
+            raise ValueError(f"The {name} edge {wrong[0]} is not in patterns {shape}: give (layer, query, key).")
+    if wrong := [place for place in changed if not _inside(place, (shape[1], shape[0] + 1))]:
+        most = f"(position 0..{shape[1] - 1}, level 0..{shape[0]})"
+        raise ValueError(f"The changed place {wrong[0]} is not in this figure: give {most}.")
+
+
+def _inside(index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(index) == len(shape) and all(0 <= x < n for x, n in zip(index, shape, strict=True))
 
 
 def _flow_title(patterns: Tensor, expected: list, answer: int | None, predicted: int | None) -> str:
@@ -218,7 +247,13 @@ def _flow_title(patterns: Tensor, expected: list, answer: int | None, predicted:
     return verdict.capitalize() + found
 
 
-def _flow_legend(figure: Figure, threshold: float, used: bool, missing: bool) -> None:
+def _flow_change(cut: list, given: list, changed: list) -> str:
+    """What an intervention did, in numbers."""
+    counted = ((cut, "edge", "cut"), (given, "edge", "given attention"), (changed, "place", "changed"))
+    return "".join(f"; {len(x)} {noun}{'s' * (len(x) > 1)} {what}" for x, noun, what in counted if x)
+
+
+def _flow_legend(figure: Figure, threshold: float, used: bool, missing: bool, change: dict[str, list]) -> None:
     shown = [
         Line2D([], [], color=INK, lw=WIDEST, alpha=0.75, label="attention 1"),
         Line2D([], [], color=INK, lw=WIDEST * 0.3, alpha=0.75, label=f"0.3 (up to {threshold:g} is hidden)"),
@@ -227,5 +262,10 @@ def _flow_legend(figure: Figure, threshold: float, used: bool, missing: bool) ->
         shown.append(Line2D([], [], color=VERMILLION, lw=WIDEST, marker="s", mfc=TINT, ms=7, mew=1.2, label="expected"))
     if missing:
         shown.append(Line2D([], [], color=VERMILLION, lw=1.5, ls=":", label="expected, not used"))
+    for label, marker in (("cut", "X"), ("given", "P"), ("changed", "D")):
+        if change[label]:
+            line = "none" if label == "changed" else "--"
+            shown.append(Line2D([], [], color=BLUE, lw=1.5, ls=line, marker=marker, ms=9, mec="white", label=label))
     shown.append(Line2D([], [], color=GREY, lw=0.8, ls="--", label="residual stream"))
-    figure.legend(handles=shown, loc="outside lower left", ncols=len(shown), labelcolor=INK, edgecolor=PALE)
+    ncols = columns(len(shown), most=5)  # more would leave the page
+    figure.legend(handles=shown, loc="outside lower left", ncols=ncols, labelcolor=INK, edgecolor=PALE)

@@ -4,6 +4,7 @@
     ChainExplorer()               see what a task asks, and which guessers to beat
     LiveTraining(task, ...)       train a model while you watch; stop, and go on
     MatchingMovie(run)            matching matrices over training, beside accuracy and score
+    PatchingLab({name: run})      break a model in one place, and hold a prediction to what it then says
 
 End a cell with the panel, or with `panel.view`; end the next with `panel.figure`, a plain picture for pages on which
 widgets do not run. A panel's methods do what its buttons do: `panel.ask()`, `panel.advance(100)`.
@@ -11,7 +12,8 @@ widgets do not run. A panel's methods do what its buttons do: `panel.ask()`, `pa
 
 from matchlib.ask import AskTheModel
 from matchlib.explorer import ChainExplorer
+from matchlib.lab import PatchingLab
 from matchlib.live import LiveTraining
 from matchlib.movie import MatchingMovie
 
-__all__ = ["AskTheModel", "ChainExplorer", "LiveTraining", "MatchingMovie"]
+__all__ = ["AskTheModel", "ChainExplorer", "LiveTraining", "MatchingMovie", "PatchingLab"]

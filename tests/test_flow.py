@@ -126,3 +126,52 @@ def test_flow_refuses_what_does_not_fit():
     for edge in ((2, 0, 0), (0, 4, 0), (0, -1, 0)):
         with pytest.raises(ValueError, match="expected edge"):
             plots.information_flow(patterns, "abcd", [edge])
+
+
+def at(figure: Figure, label: str) -> list[list[float]]:
+    """Where the marks of this label stand."""
+    (marks,) = [c for c in figure.axes[0].collections if c.get_label() == label]
+    return marks.get_offsets().tolist()
+
+
+def test_flow_draws_what_an_intervention_cuts_gives_and_changes_each_with_a_mark_of_its_own():
+    patterns = torch.zeros(2, 4, 4)
+    patterns[0, 1, 0], patterns[1, 3, 2] = 0.9, 0.95
+    edges = [(0, 1, 0), (1, 3, 1)]
+    figure = plots.information_flow(
+        patterns, list("abcd"), [*edges, (0, 2, 0)], cut=[(1, 3, 1)], given=[(1, 3, 2)], changed=[(3, 2), (0, 0)]
+    )
+    lines = flow_lines(figure)
+    assert [s.tolist() for s in lines["cut"].get_segments()] == [[[1, 1], [3, 2]]]
+    assert [s.tolist() for s in lines["given"].get_segments()] == [[[2, 1], [3, 2]]]
+    unused = [s.tolist() for s in lines["expected, not used"].get_segments()]
+    assert unused == [[[0, 0], [2, 1]]], "a cut edge is no edge that the model leaves alone"
+    assert at(figure, "cut here") == [[2, 1.5]] and at(figure, "given here") == [[2.5, 1.5]]
+    assert at(figure, "changed here") == [[3, 2], [0, 0]]
+    markers = [c.get_paths()[0].vertices.tolist() for c in figure.axes[0].collections if c.get_label().endswith("here")]
+    assert len(markers) == 3 and markers[0] != markers[1] != markers[2] != markers[0], "not told apart by colour alone"
+    assert title(figure).endswith("query's attention; 1 edge cut; 1 edge given attention; 2 places changed")
+    legend = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert {"cut", "given", "changed"} <= set(legend)
+    figure.draw_without_rendering()
+    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1, "the legend leaves the page"
+    named = plots.information_flow(patterns, list("abcd"), edges, cut=edges, title="Hit.")
+    assert title(named) == "Hit." and "given" not in [t.get_text() for t in named.legends[0].get_texts()]
+
+
+def test_flow_without_an_intervention_speaks_of_none():
+    figure = plots.information_flow(torch.eye(3)[None], "abc", [(0, 1, 1)])
+    assert not {"cut", "given", "changed"} & {t.get_text() for t in figure.legends[0].get_texts()}
+    assert ";" not in title(figure) and at(figure, "cut here") == []
+
+
+def test_flow_refuses_cuts_and_places_that_are_not_there():
+    patterns = torch.rand(2, 4, 4)
+    for name in ("cut", "given"):
+        for edge in ((2, 0, 0), (0, 4, 0), (0, 1)):
+            with pytest.raises(ValueError, match=f"{name} edge .*give"):
+                plots.information_flow(patterns, "abcd", **{name: [edge]})
+    plots.information_flow(patterns, "abcd", changed=[(3, 2)])
+    for place in ((4, 0), (0, 3), (-1, 0), (1,)):
+        with pytest.raises(ValueError, match=r"changed place .*position 0\.\.3, level 0\.\.2"):
+            plots.information_flow(patterns, "abcd", changed=[place])
