@@ -1,4 +1,4 @@
-"""Where many runs are trained: processes of this machine, or a Dask cluster. Specs in, records out as they end.
+"""Where many runs are trained: processes of this machine, its GPU, or a Dask cluster. Specs in, records as they end.
 
 A worker takes a run as one line of text and gives its record back as another: it needs this package and nothing of the
 process that asked. It trains on one thread of a CPU: for models this small, more threads wait for each other.
@@ -16,13 +16,16 @@ from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from multiprocessing import resource_tracker as python_tracker
 
 import psutil
 import torch
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.backend.resource_tracker import ensure_running
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
+from tqdm.auto import tqdm
 
+from matchlib.ensemble import can_join, fit_together
 from matchlib.ledger import CONFIGS, Record, is_finite
 from matchlib.presets import Preset, RunSpec
 from matchlib.record import RunError, make, provenance
@@ -96,6 +99,46 @@ def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str]
                     yield failed(spec, DIED.format(how=_exit_codes(error)))
     finally:  # joblib would keep its workers for minutes, and their memory
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def ensembles(specs: Iterable[RunSpec], members: int = 64, device: str = "auto") -> Generator[Record]:
+    """Train on one GPU, up to `members` runs at a time as one: those that may join (see `matchlib.ensemble.can_join`).
+
+    What the memory cannot hold is tried again in two halves; a single run that it cannot hold has failed.
+    """
+    waiting: dict[tuple, list[RunSpec]] = {}
+    for spec in specs:
+        kind = can_join(spec.preset.task, spec.preset.model, spec.preset.train)
+        waiting.setdefault(kind, []).append(spec)
+        if len(waiting[kind]) == members:
+            yield from train_together(waiting.pop(kind), device)
+    for group in waiting.values():
+        yield from train_together(group, device)
+
+
+def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
+    """Train some runs as one, and give each its record: failed, with the reason, where it diverged or could not be."""
+    try:
+        states = [TrainState.new(s.preset.task, s.preset.model, s.preset.train, s.seed, device) for s in group]
+        with tqdm(total=group[0].preset.train.steps, unit="step", leave=False, disable=None) as bar:
+            for _ in fit_together(states):
+                bar.update()
+    except Exception as error:  # whatever one member raises stops all of them: find it by halves
+        states, reason = None, f"The training stopped with {type(error).__name__}: {_first_line(error)}."
+    if states:
+        for spec, state in zip(group, states):
+            bad = next((e.step for e in state.history if not is_finite(e)), None)
+            reason = f"The training diverged by step {bad}: its loss or scores are no longer finite." if bad else ""
+            preset = spec.preset
+            yield Record.of(
+                preset.task, preset.model, preset.train, spec.seed, state.history, state.as_run().provenance, reason
+            )
+    elif len(group) == 1:
+        yield failed(group[0], reason)
+    else:
+        middle = len(group) // 2
+        yield from train_together(group[:middle], device)
+        yield from train_together(group[middle:], device)
 
 
 def cluster(
@@ -182,7 +225,8 @@ def _out_of_reach_of_ctrl_c() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    ensure_running()  # loky's helper, which lifts the block where it is started together with the first worker
+    for tracker in (loky_tracker, python_tracker):  # started with the first worker, they would lift the block
+        tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

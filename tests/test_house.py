@@ -99,6 +99,7 @@ def distributions(top: str) -> set[str]:
 def unpinned(source: str) -> list[str]:
     """The distributions that some code imports and requirements.txt does not pin."""
     tops = {name.split(".")[0] for name in imports(source)} - set(sys.stdlib_module_names) - {"matchlib", "__main__"}
+    tops -= {path.stem for path in TESTS}  # what several test files share
     wanted = {top: distributions(top) for top in tops}
     return sorted(top for top, names in wanted.items() if not names & set(pins()))
 

@@ -370,9 +370,8 @@ def test_a_killed_sweep_goes_on_where_its_file_ends(tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither SIGKILL nor a SIGINT for process groups")
-@pytest.mark.parametrize("runs", [0, 2])
+@pytest.mark.parametrize("runs", [1, 2])
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on(runs, tmp_path):
-    """While workers still import what they need, and between runs."""
     log = tmp_path / "log"
     process, workers = begun(tmp_path, log, runs)
     os.killpg(process.pid, signal.SIGINT)
@@ -381,7 +380,8 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(runs, tmp_path):
     kept = len(load(tmp_path / "tiny.jsonl")) if runs else 0
     again = f"python -m matchlib sweep tiny --folder {tmp_path} --workers 2 --resume"
     said = f"Interrupted: {kept} of 8 runs are kept in {tmp_path / 'tiny.jsonl'}. To go on: {again}"
-    assert log.read_text().splitlines()[-1] == said and "Traceback" not in log.read_text()
+    assert log.read_text().splitlines()[-1] == said
+    assert "Traceback" not in log.read_text(), log.read_text()
     assert runs <= kept < 8
 
 
@@ -391,7 +391,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(runs, tmp_path):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"engine": "abacus"}, "engine='abacus' is not known: choose one of auto, processes"),
+        ({"engine": "abacus"}, "engine='abacus' is not known: choose one of auto, processes, ensemble"),
         ({"workers": 0}, "workers=0 must be at least 1"),
     ],
 )
@@ -407,9 +407,12 @@ def test_the_engine_is_said_with_its_reason(monkeypatch):
     engine, said = choose_engine(dask="tcp://host:1")
     assert engine.keywords == {"address": "tcp://host:1", "flying": None} and "Dask cluster at tcp://host:1" in said
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setitem(sweep.ENGINES, "ensemble", lambda workers: here)
-    assert choose_engine() == (here, "Engine: ensemble, for a CUDA device is here.")
     assert choose_engine("processes")[1].endswith("one thread each, as asked.")
+    monkeypatch.setattr(sweep, "pick_device", lambda: "cuda:0")
+    engine, said = choose_engine()
+    assert engine.func is sweep.ensembles and engine.keywords == {"members": 64}
+    assert said == "Engine: ensembles of up to 64 runs on cuda:0, for a CUDA device is here."
+    assert choose_engine("ensemble", workers=8)[1].startswith("Engine: ensembles of up to 8 runs on cuda:0, as asked")
 
 
 def test_the_shipped_records_are_read_and_match_their_keys():
