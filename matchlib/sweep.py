@@ -20,16 +20,20 @@ import torch
 from joblib import cpu_count
 from tqdm.auto import tqdm
 
-from matchlib.engines import Engine, cluster, processes
+from matchlib.engines import Engine, cluster, ensembles, processes
 from matchlib.grids import Grid
 from matchlib.ledger import Ledger, Record, load, matched, table
 from matchlib.presets import RunSpec
 from matchlib.record import RunError
+from matchlib.train import pick_device
 
 __all__ = ["Grid", "Ledger", "Plan", "Record", "choose_engine", "cores", "load", "matched", "plan", "run_grid", "table"]
 
-# An engine for a GPU joins here: specs in, records out, as in matchlib.engines.
-ENGINES: dict[str, Callable[[int], Engine]] = {"processes": lambda workers: partial(processes, workers=workers)}
+ENGINES: dict[str, Callable[[int], Engine]] = {
+    "processes": lambda workers: partial(processes, workers=workers),
+    "ensemble": lambda members: partial(ensembles, members=members),
+}
+MEMBERS = 64  # runs trained as one on a GPU, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -121,10 +125,9 @@ def choose_engine(engine: str = "auto", workers: int | None = None, dask: str | 
     if dask is not None:
         return partial(cluster, address=dask, flying=workers), f"Engine: the Dask cluster at {dask}, as asked."
     gpu = torch.cuda.is_available()
-    chosen = ("ensemble" if gpu and "ensemble" in ENGINES else "processes") if engine == "auto" else engine
-    if chosen != "processes":
-        why = "as asked" if engine == chosen else "for a CUDA device is here"
-        return ENGINES[chosen](workers or 1), f"Engine: {chosen}, {why}."
-    why = "as asked" if engine == chosen else "for no CUDA device is here" if not gpu else "which need no GPU"
-    many = workers or cores()
+    chosen = ("ensemble" if gpu else "processes") if engine == "auto" else engine
+    why = "as asked" if engine == chosen else "for a CUDA device is here" if gpu else "for no CUDA device is here"
+    many = workers or (MEMBERS if chosen == "ensemble" else cores())
+    if chosen == "ensemble":
+        return ENGINES[chosen](many), f"Engine: ensembles of up to {many} runs on {pick_device()}, {why}."
     return ENGINES[chosen](many), f"Engine: {many} process(es) of {cores()} core(s), one thread each, {why}."
