@@ -17,8 +17,9 @@ from torch import Tensor
 from matchlib.buffers import at_last, means, readable
 from matchlib.data import Batch
 from matchlib.evidence import Count
+from matchlib.hooks import cache
 from matchlib.model import Transformer
-from matchlib.patch import places, replace, says
+from matchlib.patch import places, redirect, replace, says
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,60 @@ def readings(model: Transformer, batch: Batch, reference: Batch, generator: torc
     reference: other questions of the same task, for the means. Only sequences that have another node with enough steps
     after it count. Raises ValueError for questions on two chains or of several lengths.
     """
-    hops = set(batch.hops.tolist())
-    if len(hops) != 1 or batch.chain.shape[1] != 1 or batch.edge_pos.shape[2] != batch.chain.shape[2] - 1:
-        raise ValueError(
-            f"Questions of {sorted(hops)} hops on {batch.chain.shape[1]} chain(s) do not fit: this table is written "
-            "for one open chain and one number of hops."
-        )
+    hops = _one_open_chain(batch)
     found = []
     for layer in range(model.cfg.n_layers):
         name = f"blocks.{layer}.resid_pre"
         x, there = at_last(model, batch, name), at_last(model, reference, name)
-        for step in range(*hops):
+        for step in range(hops):
             mean_of = means(there, reference.path[:, step], model.cfg.vocab_size)
             told = readable(x - there.mean(dim=0), mean_of, batch.chain[:, 0], batch.path[:, step])
             found.append(Reading(layer, step, *_turn(model, batch, name, step, mean_of, generator), told))
     return found
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """What became of the answer when the last position exchanged its attention between the right key and another."""
+
+    layer: int
+    hop: int
+    attention: float  # on the right key, in the untouched run, mean over sequences and heads
+    moved: Count
+    stayed: Count
+
+
+def exchanged(model: Transformer, batch: Batch, layer: int, hop: int, generator: torch.Generator) -> Exchanged:
+    """Does a layer choose the token of this hop (1: the one after the start) by how it attends to its place?
+
+    If so the answer moves to the node as many steps after the other as remained. A model may choose by attending to
+    *all but* the right key: the attention is then near 0, and the answer moves all the same. Raises ValueError as
+    `readings` does.
+    """
+    _one_open_chain(batch)
+    n, n_edges = len(batch), batch.edge_pos.shape[2]
+    row, index, left = torch.arange(n), torch.arange(n_edges), batch.path.shape[1] - 1 - hop
+    own = batch.start[:, None] + hop - 1
+    allowed = (index + 1 + left <= n_edges) & (index != own) & (index + 1 != batch.start[:, None])
+    drawn = torch.rand(allowed.shape, generator=generator).masked_fill(~allowed, -1).argmax(dim=1)
+    right, other = batch.path_pos[:, hop - 1] + 1, batch.edge_pos[row, 0, drawn] + 1
+    predicted = batch.chain[row, 0, (drawn + 1 + left).clamp(max=n_edges)]
+    name = f"blocks.{layer}.attn.pattern"
+    attention = cache(model, batch.tokens, [name])[1][name][row, :, -1, right].mean().item()
+    last = torch.full_like(right, batch.tokens.shape[1] - 1)
+    said, counts = says(model, batch.tokens, redirect(layer, last, right, other)), allowed.any(dim=1)
+    moved, stayed = (Count.of((said == token)[counts]) for token in (predicted, batch.answer))
+    return Exchanged(layer, hop, attention, moved, stayed)
+
+
+def _one_open_chain(batch: Batch) -> int:
+    hops = set(batch.hops.tolist())
+    if len(hops) != 1 or batch.chain.shape[1] != 1 or batch.edge_pos.shape[2] != batch.chain.shape[2] - 1:
+        raise ValueError(
+            f"Questions of {sorted(hops)} hops on {batch.chain.shape[1]} chain(s) do not fit: this is written for one "
+            "open chain and one number of hops."
+        )
+    return hops.pop()
 
 
 def _turn(

@@ -16,7 +16,7 @@ from matchlib.experiments import EXPERIMENTS
 from matchlib.hooks import cache
 from matchlib.model import Transformer
 from matchlib.patch import candidates, circuit, cut, edges, keep_only, says, together
-from matchlib.reading import readings
+from matchlib.reading import exchanged, readings
 from matchlib.runs import load_or_train
 from matchlib.train import seeded
 
@@ -195,12 +195,25 @@ def test_the_reading_table_is_a_diagonal(trained):
         assert table[1, 1].told.rate < 0.35, "the middle is not there before layer 1 writes it"
 
 
+@pytest.mark.parametrize("name", ["post_g07", "hops3_L4_s0"])
+def test_the_first_hop_is_chosen_by_attention_to_its_place_or_by_attention_to_all_others(name):
+    run = load_or_train(name)
+    batch = run.task.sample(300, "any", generator=seeded(6, "exchanged"))
+    got = exchanged(run.model, batch, 1, 1, seeded(7, "exchanged"))
+    assert got.moved.rate > 0.8 and got.stayed.rate < 0.1
+    assert got.attention > 0.8 if name == "post_g07" else got.attention < 0.05
+    control = exchanged(run.model, batch, 0, 1, seeded(7, "exchanged"))
+    assert control.moved.rate < 0.1 and control.stayed.rate > 0.9, "layer 0 chooses nothing at the last position"
+
+
 def test_readings_need_one_open_chain():
     model = load_or_train("post_g07").model
     for task in (ChainTask(hops=(1, 2)), ChainTask(kind="ring", n_edges=6), ChainTask(kind="double", n_edges=3)):
         batch = task.sample(40, "any", generator=seeded(0, "x"))
         with pytest.raises(ValueError, match="one open chain and one number of hops"):
             readings(model, batch, batch, seeded(0, "x"))
+        with pytest.raises(ValueError, match="one open chain and one number of hops"):
+            exchanged(model, batch, 1, 1, seeded(0, "x"))
 
 
 def test_parts_are_the_edges_of_the_circuit(trained):
