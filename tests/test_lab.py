@@ -119,6 +119,31 @@ def test_every_prediction_is_what_the_mechanism_says_written_out_by_hand(models,
         assert arranged.counts_answer or chain[start + 2] not in said, "a hit would be no news"
 
 
+def test_every_place_is_where_its_words_say(models):
+    setting = asked(models["good"].model, order=[3, 0, 5, 1, 2, 4], other=19)
+    b, c, other = ((setting.batch.tokens[0, 1:12:2] == t).nonzero().item() * 2 + 1 for t in (30, 41, 19))
+    pair, read_b, read_c = (0, c, c - 1), (1, 12, b), (2, 12, c)
+    at = {
+        (CUT, "layer 0, from b to a"): {"cut": [(0, b, b - 1)]},
+        (CUT, "layer 0, from c to b"): {"cut": [pair]},
+        (CUT, "layers 0 and 1, from c to b"): {"cut": [pair, (1, c, c - 1)]},
+        (CUT, "layer 1, from the last position to b"): {"cut": [read_b]},
+        (CUT, "layer 2, from the last position to c"): {"cut": [read_c]},
+        (SWAP, "after layer 1, last position"): {"changed": [(12, 2)]},
+        (EXCHANGE, "after layer 0, at b and the other"): {"changed": sorted([(b, 1), (other, 1)])},
+        (REDIRECT, READ_B): {"cut": [read_b], "given": [(1, 12, other)]},
+        (REDIRECT, READ_C): {"cut": [read_c], "given": [(2, 12, other)]},
+        ("none", "nowhere"): {},
+    }
+    assert {e for e in EVERY if e not in at} == {("cut all but the circuit", "every layer")}
+    for (intervention, where), expected in at.items():
+        changes = MOVES[intervention][where].experiment.arrange(setting).changes
+        nothing = {"cut": [], "given": [], "changed": []}
+        assert marks(changes, setting.clean, [(1, c, c - 1)]) == nothing | expected, where
+    (name,) = MOVES[SWAP]["after layer 1, last position"].experiment.arrange(setting).changes
+    assert name == "blocks.1.attn.out", "the buffer that layer 1 writes, not all that stands there"
+
+
 def test_the_other_is_the_one_chosen_where_it_stands_as_second_and_no_other_token_will_do(models):
     setting = asked(models["good"].model, order=[3, 0, 5, 1, 2, 4], other=22)
     where, token = setting.another(0)
@@ -258,6 +283,24 @@ def test_a_question_counts_once_for_each_model_and_intervention_and_hundred_more
     assert lab.hits is None
     lab.run()
     assert lab.hits.n == 1 and {key[0] for key in lab.tallies} == {"good", "failed"}
+
+
+def test_edges_stand_in_a_random_order_and_a_start_stays_where_the_new_chain_has_it(lab):
+    orders = set()
+    for _ in range(4):
+        lab.another()
+        chain, tokens = list(map(int, lab.chain.value.split())), lab._ready[0].batch.tokens[0].tolist()
+        orders.add(tuple(chain.index(t) for t in tokens[:12:2]))
+        assert lab.start.value == tokens[-1]
+    assert len(orders) > 1
+    lab.choose(chain="7 12 30 41 5 19 22", start=30, intervention=SWAP, other=19)
+    lab.chain.value = "22 12 30 41 5 7 19"
+    assert lab.start.value == 30 and lab.prediction == (30,) and lab.other.value == 12, "19 is now the end"
+    lab.choose(other=7)
+    lab.start.value = 22
+    assert lab.other.value == 7 and lab.prediction == (19,)
+    lab.chain.value = "1 2 3 4 5 6 8"
+    assert lab.start.value == 1 and lab.message.value == ""
 
 
 def test_the_same_generator_gives_the_same_lab(models):
