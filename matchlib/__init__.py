@@ -7,23 +7,29 @@ A file imports only from floors below its own.
 | 1 | `chains.py` | chains of distinct tokens, drawn uniformly from all that a residue rule allows |
 | 1 | `model.py` | the whole transformer on one page: config, LayerNorm placement, initialisation, named activations |
 | 1 | `style.py` | how every figure looks: palette, fonts and sizes, set once |
+| 1 | `evidence.py` | how an experiment is written down: hypothesis, prediction, hits with an interval, controls, a verdict by rule |
 | 2 | `baselines.py` | what a guesser scores that follows no chain, computed exactly |
 | 2 | `hooks.py` | read (`cache`) and change (`intervene`) any named activation |
 | 2 | `panel.py` | what every panel shares: controls that act, one line of words, pictures |
 | 3 | `data.py` | chain tasks as tensors: tokens, answers, the graph they came from, splits |
 | 4 | `probe.py` | kernels, matching matrices and scores, attention on the expected edge, controls |
 | 4 | `record.py` | what a training was asked to do and what it measured, in memory and on disk |
+| 4 | `buffers.py` | what a position holds: buffers as vectors and subspaces, how far they overlap, reading them back |
 | 4 | `construct.py` | the network built by hand: weights written down from orthogonal matrices, nothing trained |
 | 4 | `flow.py` | the figures of one question: its graph, and the way of information through the layers |
 | 5 | `train.py` | one loop as a generator of immutable steps; schedules; stop and resume |
 | 5 | `ledger.py` | the records of many runs in one file: appended so that a kill loses none, and read fast |
-| 5 | `patch.py` | causal experiments: cut, redirect, swap and ablate what flows inside, and hear what the model then says |
+| 5 | `patch.py` | cut, redirect, exchange and ablate what flows inside, and hear what the model then says |
 | 5 | `maps.py` | heat maps: which token matches which, and is a kernel diagonal where its factors are not? |
 | 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper`; a run to do: a recipe and a seed |
+| 6 | `causes.py` | what an experiment is: a change, and the token that a hypothesis then predicts |
+| 6 | `reading.py` | which layer reads which token of the path: a table for any number of hops and layers |
+| 6 | `completeness.py` | is the circuit all of it? faithfulness and completeness, over every part of the circuit |
 | 6 | `ensemble.py` | many trainings as one, along a `member` axis, each equal to its solo run |
 | 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
 | 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
 | 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
+| 7 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
 | 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
 | 7 | `engines.py` | where many runs are trained: processes of this machine, or a Dask cluster |
 | 7 | `live.py` | a panel that trains a model while you watch |

@@ -4,6 +4,7 @@
     python -m matchlib train --preset small --seed 7 --json   train a preset; the last line is its result
     python -m matchlib train --preset small --save out        keep it as out.safetensors and out.json
     python -m matchlib sweep seeds --resume                   run a named grid, or what is left of it
+    python -m matchlib bench small                            how fast is it, and against what? ratios side by side
 
 Exit status: 0 done; 1 the doctor found a failure; 2 a request that cannot be met, and one sentence says why;
 130 interrupted.
@@ -47,10 +48,16 @@ def parser() -> Parser:
     sweep.add_argument("--resume", action="store_true", help="go on with a file that holds runs of the grid already")
     sweep.add_argument("--retry-failed", action="store_true", help="as --resume, and run again those that failed")
     sweep.add_argument("--dry-run", action="store_true", help="how many runs there are, are done and are left")
-    sweep.add_argument("--engine", default="auto", help="auto (the default) or processes")
-    sweep.add_argument("--workers", type=int, help="runs at a time (default: one a physical core; with --dask, all)")
+    sweep.add_argument("--engine", default="auto", help="auto (the default), processes or ensemble")
+    sweep.add_argument(
+        "--workers", type=int, help="runs at a time (default: one a core, 64 on a GPU; with --dask, all)"
+    )
     sweep.add_argument("--dask", metavar="ADDRESS", help="train on a Dask cluster, e.g. tcp://127.0.0.1:8786")
     sweep.add_argument("--json", action="store_true", help="print what there is at the end as JSON, on the last line")
+    bench = commands.add_parser("bench", help="ratios against straightforward code and peers", allow_abbrev=False)
+    bench.add_argument("cases", nargs="*", metavar="CASE", help="some of --list (default: all, about 15 minutes)")
+    bench.add_argument("--list", action="store_true", help="the cases, one a line")
+    bench.add_argument("--json", metavar="PATH", help="keep the record as PATH")
     return main
 
 
@@ -132,6 +139,27 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
     return 0
 
 
+def bench(args: argparse.Namespace) -> int:
+    """Print the table of some cases, or of all, as it comes; keep the record where that was asked for."""
+    from matchlib.bench import CASES, markdown, record, run
+    from matchlib.record import RunError, write_whole
+
+    if args.list:
+        for name, case in CASES.items():
+            print(f"{name}: {case.__doc__}")
+        return 0
+    rows = []
+    try:
+        for row in run(args.cases):
+            print("\n".join(markdown([row]).splitlines()[0 if not rows else 2 :]), flush=True)
+            rows.append(row)
+        if args.json:
+            write_whole(Path(args.json), (json.dumps(record(rows), indent=1) + "\n").encode())
+    except (ValueError, FileNotFoundError, RunError) as error:
+        raise Refusal(str(error)) from None
+    return 0
+
+
 def outlook(now, workers: int) -> str:
     """What a sweep has and lacks, in one line; the time that is left where records give a run's."""
     said = f"{now.grid.name}: {now.total} runs, {now.done} done, {now.failed} failed, in {now.ledger.path}"
@@ -186,7 +214,9 @@ def main(argv: list[str] | None = None) -> int:
         args = parser().parse_args(argv)
         if args.command == "doctor":
             return doctor()
-        return train(args) if args.command == "train" else sweep(args, sys.argv[1:] if argv is None else argv)
+        if args.command == "sweep":
+            return sweep(args, sys.argv[1:] if argv is None else argv)
+        return train(args) if args.command == "train" else bench(args)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2

@@ -98,7 +98,7 @@ def stepper(preset: Preset, model: nn.Module) -> Callable[[], float]:
 
 
 def steps(name: str, n: int) -> Iterator[Row]:
-    """A training step at the shapes of a preset, against every peer that is installed."""
+    """A training step at the shapes of a preset, n pairs with each peer."""
     preset, at_best = PRESETS[name], peak()
     keep_freed_memory()  # the peers too run with it, so it is no part of the ratio
     ours = Transformer(preset.model, generator=seeded(0, "bench"))
@@ -176,9 +176,19 @@ def matching() -> Iterator[Row]:
         yield Row("from nothing to matching, small", "", "s", len(seconds), spread(seconds), note=note)
 
 
+def small() -> Iterator[Row]:
+    """A training step at the shapes of `small`, against every peer that is installed."""
+    yield from steps("small", 30)
+
+
+def paper() -> Iterator[Row]:
+    """The same at the shapes of `paper`."""
+    yield from steps("paper", 3)
+
+
 CASES: dict[str, Callable[[], Iterator[Row]]] = {
-    "small": lambda: steps("small", 30),
-    "paper": lambda: steps("paper", 3),
+    "small": small,
+    "paper": paper,
     "generator": generator,
     "sweep": sweeps,
     "ensemble": ensembles,

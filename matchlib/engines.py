@@ -5,6 +5,7 @@ process that asked. It trains on one thread of a CPU: for models this small, mor
 A run that fails is a record too. So is one whose worker dies, at the second death: the first may be its neighbour's.
 """
 
+import gc
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from tqdm.auto import tqdm
 from matchlib.ensemble import can_join, fit_together
 from matchlib.ledger import CONFIGS, Record, is_finite
 from matchlib.presets import Preset, RunSpec
-from matchlib.record import RunError, make, provenance
+from matchlib.record import RunError, make, provenance, undivided
 from matchlib.train import TrainState, fit
 
 Engine = Callable[[Iterable[RunSpec]], Generator[Record]]  # closing it ends what runs
@@ -99,6 +100,7 @@ def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str]
                     yield failed(spec, DIED.format(how=_exit_codes(error)))
     finally:  # joblib would keep its workers for minutes, and their memory
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+        gc.collect()  # their semaphores too: at the end of this process joblib's cleaner would race for them, and warn
 
 
 def ensembles(specs: Iterable[RunSpec], members: int = 64, device: str = "auto") -> Generator[Record]:
@@ -203,16 +205,21 @@ def _results(
         # Two processes at least: with one, joblib would train in this process, and a death would be the sweep's.
         jobs = max(2, at_once) if isinstance(at_once, int) else -1
         parallel = Parallel(n_jobs=jobs, pre_dispatch=at_once, batch_size=1, return_as="generator_unordered")
-    with _out_of_reach_of_ctrl_c():
-        lines = parallel(handed_over())
+    lines = None
     try:
+        with _out_of_reach_of_ctrl_c():
+            lines = parallel(handed_over())
         for line in lines:
             record = Record.read(line)
             del flying[record.key]
             yield record
-    except GeneratorExit:  # left early: joblib ends its workers without a warning where it is interrupted itself
+    except (
+        GeneratorExit,
+        KeyboardInterrupt,
+    ):  # joblib ends its workers without a warning where it is interrupted itself
         with suppress(KeyboardInterrupt):
-            lines.throw(KeyboardInterrupt)
+            if lines is not None:
+                lines.throw(KeyboardInterrupt)
         raise
 
 
@@ -227,11 +234,12 @@ def _out_of_reach_of_ctrl_c() -> Iterator[None]:
         return
     for tracker in (loky_tracker, python_tracker):  # started with the first worker, they would lift the block
         tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with undivided():  # a thread that was there before the block may still take the signal
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:

@@ -370,7 +370,7 @@ def test_a_killed_sweep_goes_on_where_its_file_ends(tmp_path, capsys):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has neither SIGKILL nor a SIGINT for process groups")
-@pytest.mark.parametrize("runs", [1, 2])
+@pytest.mark.parametrize("runs", [0, 1, 2])
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on(runs, tmp_path):
     log = tmp_path / "log"
     process, workers = begun(tmp_path, log, runs)
