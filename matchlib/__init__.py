@@ -7,7 +7,7 @@ A file imports only from floors below its own.
 | 1 | `chains.py` | chains of distinct tokens, drawn uniformly from all that a residue rule allows |
 | 1 | `model.py` | the whole transformer on one page: config, LayerNorm placement, initialisation, named activations |
 | 1 | `style.py` | how every figure looks: palette, fonts and sizes, set once |
-| 1 | `evidence.py` | how an experiment is written down: hypothesis, prediction, hits with an interval, controls, a verdict by rule |
+| 1 | `evidence.py` | how an experiment is written down: hypothesis, prediction, hits, controls, a verdict by rule |
 | 2 | `baselines.py` | what a guesser scores that follows no chain, computed exactly |
 | 2 | `hooks.py` | read (`cache`) and change (`intervene`) any named activation |
 | 2 | `panel.py` | what every panel shares: controls that act, one line of words, pictures |

@@ -117,7 +117,9 @@ def test_a_training_begun_on_a_gpu_goes_on_there_to_the_bit(tmp_path):
     assert [step.loss.item() for step in fit(TrainState.load(tmp_path / "half", device="cuda"))] == losses[5:]
 
 
-@pytest.mark.parametrize("where", ["torch.nn.utils.clip_grad_norm_", "torch.optim.AdamW.step", "matchlib.train.numbers"])
+@pytest.mark.parametrize(
+    "where", ["torch.nn.utils.clip_grad_norm_", "torch.optim.AdamW.step", "matchlib.train.numbers"]
+)
 def test_an_interrupt_inside_a_step_loses_nothing_and_does_nothing_twice(where, monkeypatch):
     """Ctrl-C while gradients are clipped, while the weights change, while the run is measured."""
     whole, state, calls = start(), start(), []
