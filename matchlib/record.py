@@ -195,8 +195,14 @@ def make(made: type, values: dict):
 
 
 def run_name(task: ChainTask, model: ModelConfig, train: TrainConfig, seed: int) -> str:
-    """A name that differs wherever a config or the seed does: what one wants to read, then a hash of it all."""
-    configs = json.dumps([asdict(c) for c in (task, model, train)] + [seed], sort_keys=True)
+    """A name that differs wherever a config or the seed does: what one wants to read, then a hash of it all.
+
+    A field at its default is left out of the hash: a field that is added later changes no name of an older run.
+    """
+    changed = [
+        {f.name: getattr(c, f.name) for f in fields(c) if getattr(c, f.name) != f.default} for c in (task, model, train)
+    ]
+    configs = json.dumps([*changed, seed], sort_keys=True)
     hops = "-".join(map(str, task.all_hops))
     return (
         f"{task.kind}_e{task.n_edges}_h{hops}_L{model.n_layers}_d{model.d_model}_{model.layernorm}_g{model.gamma:g}"

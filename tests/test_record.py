@@ -180,6 +180,19 @@ def test_a_run_is_named_after_every_field_of_its_configs_and_its_seed():
     assert names[0].startswith("ordered_e3_h1-2_L3_d8_pre_g0.6_s0_")
 
 
+def test_the_defaults_that_names_leave_out_stay_what_they_are():
+    """To change one would give runs of another kind the names of old ones: add a field instead."""
+    defaults = {f.name: f.default for made in (ChainTask, ModelConfig, TrainConfig) for f in fields(made)}
+    assert defaults == {
+        "kind": "single", "n_edges": 6, "hops": 2, "n_tokens": 50,
+        "n_layers": 3, "d_model": 64, "d_head": 64, "d_mlp": 64, "n_heads": 1, "vocab_size": 101, "n_pos": 13,
+        "layernorm": "post", "gamma": 0.7, "noise": "none",
+        "steps": 1500, "batch_size": 256, "lr": 3e-3, "lr_start": 0.0, "lr_end": 0.0, "warmup": 300,
+        "weight_decay": 0.1, "decay": "matrices", "clip": 1.0, "n_train": 20_000, "split": "train", "eval_every": 50,
+        "n_eval": 1_000, "snapshots": (),
+    }  # fmt: skip
+
+
 def test_differences_name_the_fields():
     assert differences(TRAIN, TRAIN) == []
     assert differences(TRAIN, replace(TRAIN, lr=0.1, split="any")) == [
