@@ -40,11 +40,11 @@ class StepTogether:
 def can_join(task: ChainTask, model: ModelConfig, train: TrainConfig) -> tuple:
     """What members must have in common: equal for two trainings that can be made as one.
 
-    They may differ in seed, gamma, learning rates, warm-up, weight decay and clipping, and in hops where the sequences
-    are equally long. Pre- and post-LayerNorm compute different things, so they are two ensembles.
+    They may differ in seed, gamma, alpha and beta, learning rates, warm-up, weight decay and clipping, and in hops where
+    the sequences are equally long. Pre- and post-LayerNorm compute different things, so they are two ensembles.
     """
     free = {"lr": 1.0, "lr_start": 0.0, "lr_end": 0.0, "warmup": 0, "weight_decay": 0.0, "clip": 1.0}
-    return (task.n_pos, task.n_tokens, replace(model, gamma=0.5), replace(train, **free))
+    return (task.n_pos, task.n_tokens, replace(model, gamma=0.5, alpha=1.0, beta=1.0), replace(train, **free))
 
 
 def fit_together(states: Sequence[TrainState]) -> Iterator[StepTogether]:
@@ -113,6 +113,8 @@ class _Stack:
                                      s.model.named_parameters()}) for s in states])
             for k in ("exp_avg", "exp_avg_sq")
         )  # fmt: skip
+        buffers = [dict(s.model.named_buffers()) for s in states]
+        self.noise = {name: torch.stack([b[name] for b in buffers]) for name in buffers[0]}
         device = self.weights.device
         ones = {n: torch.full(shape, float(decays(n, states[0].train_config))) for n, shape in self.shapes.items()}
         rates = torch.tensor([s.train_config.weight_decay for s in states], device=device)
@@ -125,7 +127,7 @@ class _Stack:
         )
         self.begin = states[0].step
         self.gradient = vmap(grad_and_value(self._loss))
-        self.numbers = vmap(self._numbers, in_dims=(0, 0, None))
+        self.numbers = vmap(self._numbers, in_dims=(0, 0, 0, None))
         self.measured = _Measured(self.template)
 
     def _flat(self, named: dict[str, Tensor]) -> Float[Tensor, "weight"]:
@@ -134,19 +136,20 @@ class _Stack:
     def named(self, flat: Float[Tensor, "*member weight"]) -> dict[str, Tensor]:
         """Views of the rows, by the names of the parameters."""
         parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=-1)
-        return {name: part.unflatten(-1, shape) for (name, shape), part in zip(self.shapes.items(), parts)}
+        return {name: x.reshape((*x.shape[:-1], *shape)) for (name, shape), x in zip(self.shapes.items(), parts)}
 
-    def _loss(self, weights: dict[str, Tensor], tokens: Tensor, answer: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(self.template, weights, (tokens,)), answer)
+    def _loss(self, weights: dict[str, Tensor], noise: dict[str, Tensor], tokens: Tensor, answer: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(self.template, weights | noise, (tokens,)), answer)
 
-    def _numbers(self, weights: dict[str, Tensor], asked: list, ids: Tensor) -> Tensor:
-        return functional_call(self.measured, {f"model.{n}": w for n, w in weights.items()}, (asked, ids))
+    def _numbers(self, weights: dict[str, Tensor], noise: dict[str, Tensor], asked: list, ids: Tensor) -> Tensor:
+        named = {f"model.{n}": w for n, w in (weights | noise).items()}
+        return functional_call(self.measured, named, (asked, ids))
 
     @torch.no_grad()
     def update(self, tokens: Tensor, answer: Tensor) -> Float[Tensor, "member"]:
         """One step of AdamW for every member, with its own clipping and rate, as torch makes it; returns the losses."""
-        gradients, loss = self.gradient(self.named(self.weights), tokens, answer)
-        g = torch.cat([x.flatten(1) for x in gradients.values()], dim=1)
+        gradients, loss = self.gradient(self.named(self.weights), self.noise, tokens, answer)
+        g = torch.cat([x.reshape(len(x), -1) for x in gradients.values()], dim=1)
         g *= (self.clip / (g.norm(dim=1) + 1e-6)).clamp(max=1.0)[:, None]
         step = self.states[0].step + 1
         lr = self.rates[step - 1 - self.begin][:, None]
@@ -159,7 +162,7 @@ class _Stack:
 
     def record(self, asked: list, ids: Tensor, losses: list[Tensor]) -> list[Evaluation]:
         """Measure every member, and add what was found to its history."""
-        found = self.numbers(self.named(self.weights), asked, ids).tolist()
+        found = self.numbers(self.named(self.weights), self.noise, asked, ids).tolist()
         means = torch.stack(losses).mean(dim=0).tolist() if losses else [None] * len(found)
         evaluations = [Evaluation.of(self.states[0].step, *pair) for pair in zip(found, means)]
         for state, one in zip(self.states, evaluations):
@@ -172,7 +175,8 @@ class _Stack:
         step = self.states[0].step
         if step in self.states[0].train_config.snapshots:
             for state, row in zip(self.states, self.weights):
-                state.snapshots[step] = {n: w.clone() for n, w in self.named(row).items()}
+                kept = self.named(row) | dict(state.model.named_buffers())
+                state.snapshots[step] = {n: w.clone() for n, w in kept.items()}
 
     @torch.no_grad()
     def hand_back(self, losses: list[Tensor]) -> None:

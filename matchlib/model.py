@@ -9,6 +9,13 @@ Weights act from the right (row vectors, x W). Initialisation: every weight matr
 N(0, (d_in^-gamma)^2), with d_in its number of rows (d_model for the embeddings): gamma = 0.5 is the usual scale, a
 larger gamma is a *smaller* initialisation. Sources: arXiv 2405.15302 section 2 and appendix; post-LN Vaswani et al.
 2017; pre-LN Xiong et al. 2020. The page's style owes to nanoGPT, its named activations to TransformerLens.
+
+With `noise` a layer l has fixed random matrices added, and trained scalars alpha_l and beta_l that say how much:
+
+    W_vo(l) + beta_l Z_l        W_qk(1) + alpha_1 Z_0        W_qk(l) + alpha_l Z_(l-1)^T Z_0  for l >= 2
+
+Z_l is the identity, Gaussian or orthogonal. The transposes are such that the noise alone makes every kernel of
+`matchlib.probe` a multiple of (nearly) the identity: our derivation of the method of arXiv 2405.15302, section 5.
 """
 
 from collections.abc import Callable
@@ -27,7 +34,7 @@ NOISES = ("none", "identity", "gaussian", "orthogonal")
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices of one model. `d_head` is per head."""
+    """Sizes and choices of one model. `d_head` is per head. alpha, beta: where the scalars of the noise start."""
 
     n_layers: int = 3
     d_model: int = 64
@@ -39,6 +46,8 @@ class ModelConfig:
     layernorm: str = "post"
     gamma: float = 0.7
     noise: str = "none"
+    alpha: float = 1.0
+    beta: float = 1.0
 
     def __post_init__(self):
         for name in ("n_layers", "d_model", "d_head", "d_mlp", "n_heads", "vocab_size", "n_pos"):
@@ -53,8 +62,11 @@ class ModelConfig:
             )
         if self.noise not in NOISES:
             raise ValueError(f"noise={self.noise!r} is not known: choose one of {', '.join(NOISES)}.")
-        if self.noise != "none":
-            raise ValueError(f"noise={self.noise!r} is not part of this version of the course: use noise='none'.")
+        if self.noise != "none" and self.n_heads != 1:
+            raise ValueError(f"noise={self.noise!r} with n_heads={self.n_heads} is not defined: use one head.")
+        for name in ("alpha", "beta"):
+            if not -100 <= getattr(self, name) <= 100:
+                raise ValueError(f"{name}={getattr(self, name)!r} is out of range: choose -100..100.")
 
 
 class Block(nn.Module):
@@ -68,6 +80,16 @@ class Block(nn.Module):
         self.w_in = _draw(cfg.d_model, cfg.d_mlp, cfg, generator)
         self.w_out = _draw(cfg.d_mlp, cfg.d_model, cfg, generator)
         self.ln_attn, self.ln_mlp = nn.LayerNorm(cfg.d_model), nn.LayerNorm(cfg.d_model)
+        self.register_buffer("z_qk", None)  # the noise of W_qk and of W_vo, where there is any
+        self.register_buffer("z_vo", None)
+
+    def w_qk(self) -> Float[Tensor, "d_model d_model"]:
+        w = self.w_q @ self.w_k.T
+        return w if self.z_qk is None else w + self.alpha * self.z_qk
+
+    def w_vo(self) -> Float[Tensor, "d_model d_model"]:
+        w = self.w_v @ self.w_o
+        return w if self.z_vo is None else w + self.beta * self.z_vo
 
     def forward(
         self, x: Float[Tensor, "batch pos d_model"], tap: Tap, last: bool
@@ -83,21 +105,25 @@ class Block(nn.Module):
         return tap(f"{path}.resid_post", x if pre else self.ln_mlp(x))
 
     def attention(self, x: Tensor, tap: Tap, last: bool) -> Float[Tensor, "batch query d_model"]:
-        if tap is _unchanged and self.cfg.n_heads == 1 and (last or self.cfg.d_model <= 2 * self.cfg.d_head):
+        noisy, narrow = self.z_vo is not None, self.cfg.d_model > 2 * self.cfg.d_head
+        if tap is _unchanged and self.cfg.n_heads == 1 and (last or noisy or not narrow):
             return self.folded_attention(x, last)
-        path, n_batch = f"{self.path}.attn", len(x)
+        path, n_batch, x_q = f"{self.path}.attn", len(x), x[:, -1:] if last else x
 
-        def heads(x: Tensor, w: Tensor) -> Float[Tensor, "batch head pos d_head"]:
-            return (x @ w).view(n_batch, -1, self.cfg.n_heads, self.cfg.d_head).transpose(1, 2)
+        def heads(x: Tensor) -> Float[Tensor, "batch head pos d_head"]:
+            return x.view(n_batch, x.shape[1], self.cfg.n_heads, -1).transpose(1, 2)
 
-        q = tap(f"{path}.q", heads(x[:, -1:] if last else x, self.w_q))
-        k = tap(f"{path}.k", heads(x, self.w_k))
-        v = tap(f"{path}.v", heads(x, self.w_v))
+        if noisy:  # noise is as wide as the model, and so are q, k and v then
+            q, k, v = heads(x_q @ self.w_qk()), heads(x), heads(x @ self.w_vo())
+        else:
+            q, k, v = heads(x_q @ self.w_q), heads(x @ self.w_k), heads(x @ self.w_v)
+        q, k, v = tap(f"{path}.q", q), tap(f"{path}.k", k), tap(f"{path}.v", v)
         scores = q @ k.transpose(-1, -2) / sqrt(self.cfg.d_head)  # batch head query key
         scores = tap(f"{path}.scores", scores if last else _causal(scores))
         pattern = tap(f"{path}.pattern", scores.softmax(dim=-1))
         z = tap(f"{path}.z", pattern @ v)
-        return z.transpose(1, 2).reshape(n_batch, -1, self.width) @ self.w_o
+        z = z.transpose(1, 2).flatten(2)
+        return z if noisy else z @ self.w_o
 
     def folded_attention(self, x: Tensor, last: bool) -> Float[Tensor, "batch query d_model"]:
         """The same for one head through W_qk and W_vo, as the paper writes it: fewer products, but no q, k, v to see.
@@ -106,17 +132,18 @@ class Block(nn.Module):
         before queries here: a softmax over so few keys is several times faster where they are not the innermost axis.
         """
         n = x.shape[1]
-        q = (x[:, -1:] if last else x) @ (self.w_q @ self.w_k.T / sqrt(self.cfg.d_head))
+        q = (x[:, -1:] if last else x) @ (self.w_qk() / sqrt(self.cfg.d_head))
         future = x.new_full((n, n), float("-inf")).tril(-1)  # key query: what a query must not see
         scores = torch.baddbmm(future[:, -1:] if last else future, x, q.transpose(-1, -2))  # batch key query
         pattern = scores.softmax(dim=-2)
-        return pattern.transpose(-1, -2) @ x @ (self.w_v @ self.w_o)
+        return pattern.transpose(-1, -2) @ x @ self.w_vo()
 
 
 class Transformer(nn.Module):
     """Names the token that follows: logits over the vocabulary, at the last position unless all are asked for."""
 
-    def __init__(self, cfg: ModelConfig, *, generator: torch.Generator):
+    def __init__(self, cfg: ModelConfig, *, generator: torch.Generator, noise: torch.Generator | None = None):
+        """`noise` draws the fixed matrices of the noise (default: `generator`, after the weights)."""
         super().__init__()
         self.cfg = cfg
         self.w_e = nn.Parameter(torch.randn(cfg.vocab_size, cfg.d_model, generator=generator) * cfg.d_model**-cfg.gamma)
@@ -124,6 +151,8 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(cfg, layer, generator) for layer in range(cfg.n_layers))
         self.ln_final = nn.LayerNorm(cfg.d_model) if cfg.layernorm == "pre" else nn.Identity()
         self.w_u = _draw(cfg.d_model, cfg.vocab_size, cfg, generator)
+        if cfg.noise != "none":
+            _add_noise(list(self.blocks), cfg, noise or generator)
 
     def forward(self, tokens: Int[Tensor, "batch pos"], positions: str = "last", tap: Tap | None = None) -> Tensor:
         """Logits "batch vocab" at the last position, or "batch pos vocab" with positions="all".
@@ -161,15 +190,15 @@ class Transformer(nn.Module):
     def w_qk(self, layer: int, head: int | None = None) -> Float[Tensor, "d_model d_model"]:
         """W_qk = W_q W_k^T of a layer: x W_qk y^T is the score of query x and key y, before / sqrt(d_head).
 
-        head: one of several, or None for their sum. Raises IndexError for a layer or head that does not exist.
+        head: one of several, or None for their sum, with the noise. Raises IndexError for one that does not exist.
         """
         block, part = self._part(layer, head)
-        return block.w_q[:, part] @ block.w_k[:, part].T
+        return block.w_qk() if head is None else block.w_q[:, part] @ block.w_k[:, part].T
 
     def w_vo(self, layer: int, head: int | None = None) -> Float[Tensor, "d_model d_model"]:
         """W_vo = W_v W_o of a layer: what attention writes where it reads x is x W_vo. Arguments as in `w_qk`."""
         block, part = self._part(layer, head)
-        return block.w_v[:, part] @ block.w_o[part]
+        return block.w_vo() if head is None else block.w_v[:, part] @ block.w_o[part]
 
     def _part(self, layer: int, head: int | None) -> tuple[Block, slice]:
         for name, value, n in (("layer", layer, self.cfg.n_layers), ("head", head or 0, self.cfg.n_heads)):
@@ -181,6 +210,26 @@ class Transformer(nn.Module):
 
 def _draw(d_in: int, d_out: int, cfg: ModelConfig, generator: torch.Generator) -> nn.Parameter:
     return nn.Parameter(torch.randn(d_in, d_out, generator=generator) * d_in**-cfg.gamma)
+
+
+def _add_noise(blocks: list[Block], cfg: ModelConfig, generator: torch.Generator) -> None:
+    """The fixed matrices, and the scalars: the transposes undo, in each kernel, what earlier layers wrote."""
+    z = [_noise(cfg, generator) for _ in blocks]
+    for layer, block in enumerate(blocks):
+        block.z_vo, block.beta = z[layer], nn.Parameter(torch.tensor(cfg.beta))
+        if layer:
+            block.z_qk = z[0].clone() if layer == 1 else z[layer - 1].T @ z[0]
+            block.alpha = nn.Parameter(torch.tensor(cfg.alpha))
+
+
+def _noise(cfg: ModelConfig, generator: torch.Generator) -> Float[Tensor, "d_model d_model"]:
+    if cfg.noise == "identity":
+        return torch.eye(cfg.d_model)
+    z = torch.randn(cfg.d_model, cfg.d_model, generator=generator)
+    if cfg.noise == "gaussian":
+        return z / sqrt(cfg.d_model)
+    q, r = torch.linalg.qr(z)
+    return q * r.diagonal().sign()  # without the signs some rotations would be more likely than others
 
 
 def _causal(scores: Float[Tensor, "*batch query key"]) -> Float[Tensor, "*batch query key"]:

@@ -82,7 +82,7 @@ class TrainState:
     ) -> "TrainState":
         """Before the first step. The sizes that the task decides (vocab_size, n_pos) are taken from it."""
         model = fitted(model, task)
-        net = Transformer(model, generator=seeded(seed, "weights")).to(pick_device(device))
+        net = Transformer(model, generator=seeded(seed, "weights"), noise=seeded(seed, "noise")).to(pick_device(device))
         return cls(task, model, train, seed, net, _optimizer(net, train))
 
     @property

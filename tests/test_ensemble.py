@@ -68,6 +68,27 @@ def test_a_member_is_what_it_would_be_alone(layernorm, n_train, decay):
                 torch.testing.assert_close(p, other.snapshots[step][name], atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("noise", ["identity", "gaussian", "orthogonal"])
+def test_a_member_has_noise_of_its_own_and_scalars_of_its_own(noise):
+    def states():
+        starts = ((0.0, 1.0), (0.5, 0.2), (2.0, 0.0))
+        return [
+            TrainState.new(
+                TASK, replace(MODEL, noise=noise, alpha=a, beta=b, d_head=4), replace(TRAIN, snapshots=(9,)), s
+            )
+            for s, (a, b) in enumerate(starts)
+        ]
+
+    together, alone = states(), states()
+    for _ in fit_together(together):
+        pass
+    for one, other in zip(together, alone):
+        for _ in fit(other):
+            pass
+        assert_alike(one, other)
+        assert one.as_run().at(9).blocks[1].alpha == pytest.approx(other.as_run().at(9).blocks[1].alpha.item())
+
+
 def test_members_do_not_become_each_other():
     together = members()
     for _ in fit_together(together):

@@ -163,7 +163,7 @@ def test_a_place_that_cannot_be_written_gives_one_sentence(tmp_path):
 
 def other(value):
     """A different value of the same kind."""
-    known = {"train": "any", "matrices": "all", "pre": "post", "ordered": "single", None: 500}
+    known = {"train": "any", "matrices": "all", "pre": "post", "ordered": "single", "none": "identity", None: 500}
     return known[value] if value in known else (*value, 3) if isinstance(value, tuple) else value + 1
 
 
@@ -172,10 +172,10 @@ def test_a_run_is_named_after_every_field_of_its_configs_and_its_seed():
     names = [run_name(**configs), run_name(**configs | {"seed": 1})]
     for part, config in list(configs.items())[:3]:
         for f in fields(config):
-            if f.name != "noise":  # the only value of this version is "none"
-                changed = replace(config, **{f.name: other(getattr(config, f.name))})
-                names.append(run_name(**configs | {part: changed}))
-    assert len(names) == len(set(names)) == 2 + 4 + 9 + len(fields(TrainConfig))
+            one_head = {"n_heads": 1} if f.name == "noise" else {}  # noise is not defined for more
+            changed = replace(config, **{f.name: other(getattr(config, f.name))} | one_head)
+            names.append(run_name(**configs | {part: changed}))
+    assert len(names) == len(set(names)) == 2 + 4 + 12 + len(fields(TrainConfig))
     assert names[0] == run_name(**configs)
     assert names[0].startswith("ordered_e3_h1-2_L3_d8_pre_g0.6_s0_")
 
@@ -186,7 +186,7 @@ def test_the_defaults_that_names_leave_out_stay_what_they_are():
     assert defaults == {
         "kind": "single", "n_edges": 6, "hops": 2, "n_tokens": 50,
         "n_layers": 3, "d_model": 64, "d_head": 64, "d_mlp": 64, "n_heads": 1, "vocab_size": 101, "n_pos": 13,
-        "layernorm": "post", "gamma": 0.7, "noise": "none",
+        "layernorm": "post", "gamma": 0.7, "noise": "none", "alpha": 1.0, "beta": 1.0,
         "steps": 1500, "batch_size": 256, "lr": 3e-3, "lr_start": 0.0, "lr_end": 0.0, "warmup": 300,
         "weight_decay": 0.1, "decay": "matrices", "clip": 1.0, "n_train": 20_000, "split": "train", "eval_every": 50,
         "n_eval": 1_000, "snapshots": (),
