@@ -40,7 +40,7 @@ class StepTogether:
 def can_join(task: ChainTask, model: ModelConfig, train: TrainConfig) -> tuple:
     """What members must have in common: equal for two trainings that can be made as one.
 
-    They may differ in seed, gamma, alpha and beta, learning rates, warm-up, weight decay and clipping, and in hops where
+    They may differ in seed, gamma, alpha, beta, learning rates, warm-up, weight decay and clipping, and in hops where
     the sequences are equally long. Pre- and post-LayerNorm compute different things, so they are two ensembles.
     """
     free = {"lr": 1.0, "lr_start": 0.0, "lr_end": 0.0, "warmup": 0, "weight_decay": 0.0, "clip": 1.0}

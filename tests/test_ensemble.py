@@ -86,7 +86,7 @@ def test_a_member_has_noise_of_its_own_and_scalars_of_its_own(noise):
         for _ in fit(other):
             pass
         assert_alike(one, other)
-        assert one.as_run().at(9).blocks[1].alpha == pytest.approx(other.as_run().at(9).blocks[1].alpha.item())
+        assert one.as_run().at(9).blocks[1].alpha.item() == pytest.approx(other.as_run().at(9).blocks[1].alpha.item())
 
 
 def test_members_do_not_become_each_other():
