@@ -11,6 +11,7 @@ A file imports only from floors below its own.
 | 2 | `baselines.py` | what a guesser scores that follows no chain, computed exactly |
 | 2 | `hooks.py` | read (`cache`) and change (`intervene`) any named activation |
 | 2 | `panel.py` | what every panel shares: controls that act, one line of words, pictures |
+| 2 | `rules.py` | how many steps fit in one pass: the set-union rules of parallel reasoning, and their bounds |
 | 3 | `data.py` | chain tasks as tensors: tokens, answers, the graph they came from, splits |
 | 4 | `probe.py` | kernels, matching matrices and scores, attention on the expected edge, controls |
 | 4 | `record.py` | what a training was asked to do and what it measured, in memory and on disk |
@@ -35,6 +36,7 @@ A file imports only from floors below its own.
 | 7 | `live.py` | a panel that trains a model while you watch |
 | 7 | `movie.py` | a panel that plays the matching matrices of a run over its training |
 | 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
+| 8 | `findings.py` | what the experiments of lesson 04 found on the shipped models, and the command that finds it anew |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
 | 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
