@@ -7,6 +7,7 @@ from statistics import median
 import pytest
 
 from matchlib import selection
+from matchlib.evidence import Count
 from matchlib.grids import GAMMAS, GRIDS, LEARNING_RATES
 from matchlib.presets import PRESETS
 from matchlib.record import Evaluation, Run
@@ -81,6 +82,22 @@ def test_a_complete_record_is_left_as_it_is(path, tmp_path):
     kept = run_grid(GRIDS[path.stem], tmp_path, engine, resume=True, progress=False)
     assert sorted(r.key for r in kept) == sorted(r.key for r in load(path))
     assert copy.read_bytes() == path.read_bytes()
+
+
+def test_the_readme_says_how_often_small_succeeds_on_a_hundred_seeds():
+    small = PRESETS["small"]
+    records = load(SHIPPED / "seeds.jsonl")
+    assert sorted(r.seed for r in records) == list(GRIDS["seeds"].seeds) and len(records) == 100
+    assert {(r.task, r.model, r.train) for r in records} == {(small.task, small.model, small.train)}
+    steps = [r.matched for r in records if r.matched is not None]
+    low, high = Count(len(steps), len(records)).interval
+    text = " ".join((SHIPPED.parent.parent / "README.md").read_text().split())
+    assert f"{len(steps)} of {len(records)} further seeds succeed (95 % interval {low:.2f} to {high:.2f})" in text
+    assert f"between steps {min(steps):,} and {max(steps):,}, at a median of {median(steps):,.0f}" in text
+    good = [r.history for r in records if r.matched is not None]
+    earlier = sum(first(h, lambda e: e.argmax[1]) < first(h, lambda e: e.argmax[0]) for h in good)
+    assert f"and in {earlier} of the {len(good)} further ones layer 2 matches *before* layer 1" in text
+    assert all(first(h, lambda e: e.argmax[1]) <= first(h, lambda e: e.argmax[0]) for h in good)
 
 
 def first(history, value):
