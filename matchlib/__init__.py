@@ -31,6 +31,7 @@ A file imports only from floors below its own.
 | 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
 | 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
 | 7 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
+| 7 | `causal_plots.py` | figures of causes: which predictions came true, which layer reads which token, what width buys |
 | 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
 | 7 | `engines.py` | where many runs are trained: processes of this machine, or a Dask cluster |
 | 7 | `live.py` | a panel that trains a model while you watch |
