@@ -339,7 +339,7 @@ def test_chunks_and_starts_of_their_own_change_nothing(generator):
 
 
 def test_a_long_chain_does_not_overflow():
-    for n_edges in (126, 127, 200, 40_000):  # where numbers of one byte end, and of two
+    for n_edges in (126, 127, 128, 200, 40_000):  # where numbers of one byte end, and of two
         order = torch.tensor([e for e in range(n_edges - 3, n_edges)] + list(range(n_edges - 3)))
         if n_edges < 1_000:
             assert reach(order, 4, n_edges - 3) == 3 and reach(order, 4) == 7
