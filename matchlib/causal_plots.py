@@ -4,7 +4,7 @@ They take findings, readings and shares and return a Figure (see `matchlib.style
 """
 
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, floor
 from textwrap import fill
 
 import torch
@@ -112,13 +112,17 @@ def width_curves(shares: Mapping[str, Mapping[int, Sequence[float]]], goal: floa
 
 def _hits_title(findings: Mapping[str, Sequence[Finding]]) -> str:
     (group, first), *others = findings.items()
-    least = min(f.found.rate for f in first)
+    least = floor(round(100 * min(f.found.rate for f in first), 6)) / 100  # "at least" must not be rounded up
     words = f"{group[:1].upper()}{group[1:]}: at least {least:.2f} of the predictions come true"
     if rest := [f.found.rate for _, found in others for f in found]:
-        words += f"; the others: at most {max(rest):.2f}"
+        words += f"; the others: at most {_up(max(rest)):.2f}"
     if controls := [c.rate for f in first for c in f.controls.values()]:
-        words += f"; under a control: at most {max(controls):.2f}"
+        words += f"; under a control: at most {_up(max(controls)):.2f}"
     return words
+
+
+def _up(rate: float) -> float:
+    return ceil(round(100 * rate, 6)) / 100
 
 
 def _reading_title(tables: Mapping[str, Sequence[Reading]]) -> str:
@@ -127,4 +131,4 @@ def _reading_title(tables: Mapping[str, Sequence[Reading]]) -> str:
     most = sum(rate >= 0.5 for rate in read)
     other = [r.moved.rate for r in every if r.step < max(0, r.layer - 1)]
     words = f"The newest token moves the answer more often than not in {most} of {len(read)} layers"
-    return words + (f"; older ones: at most {max(other):.2f}" if other else "")
+    return words + (f"; older ones: at most {_up(max(other)):.2f}" if other else "")

@@ -77,6 +77,12 @@ def test_the_title_of_hits_states_the_worst_of_each_side():
     assert title(hit_rates(FOUND, "My finding")) == "My finding"
 
 
+def test_at_least_and_at_most_are_not_rounded_the_wrong_way():
+    counted = [Finding("swap", "why", "what", "m", Count(9, 9), Count(hits, 1000)) for hits in (997, 3)]
+    words = title(hit_rates({"a": counted[:1], "b": counted[1:]}))
+    assert words == "A: at least 0.99 of the predictions come true; the others: at most 0.01"
+
+
 @pytest.mark.parametrize("wrong", [{}, {"none": []}, {str(i): [finding("swap", 1)] for i in range(6)}])
 def test_hits_without_models_or_with_too_many_groups_are_a_sentence(wrong):
     with pytest.raises(ValueError, match=r"groups: give 1 to 5, and findings in the first\."):
