@@ -57,7 +57,7 @@ def parser() -> Parser:
     bench = commands.add_parser("bench", help="ratios against straightforward code and peers", allow_abbrev=False)
     bench.add_argument("cases", nargs="*", metavar="CASE", help="some of --list (default: all, about 15 minutes)")
     bench.add_argument("--list", action="store_true", help="the cases, one a line")
-    bench.add_argument("--json", metavar="PATH", help="keep the record as PATH")
+    bench.add_argument("--json", metavar="PATH", help="keep the record as PATH, beside what PATH keeps of other cases")
     return main
 
 
@@ -141,21 +141,25 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
 
 def bench(args: argparse.Namespace) -> int:
     """Print the table of some cases, or of all, as it comes; keep the record where that was asked for."""
-    from matchlib.bench import CASES, markdown, record, run
+    from matchlib.bench import CASES, chosen, markdown, merged
     from matchlib.record import RunError, write_whole
 
     if args.list:
         for name, case in CASES.items():
             print(f"{name}: {case.__doc__}")
         return 0
-    rows = []
     try:
-        for row in run(args.cases):
-            print("\n".join(markdown([row]).splitlines()[0 if not rows else 2 :]), flush=True)
-            rows.append(row)
-        if args.json:
-            write_whole(Path(args.json), (json.dumps(record(rows), indent=1) + "\n").encode())
-    except (ValueError, FileNotFoundError, RunError) as error:
+        kept = json.loads(Path(args.json).read_text()) if args.json and Path(args.json).exists() else {}
+        print(markdown([]), flush=True)
+        for case in chosen(args.cases):
+            rows = []
+            for row in CASES[case]():
+                print(markdown([row]).splitlines()[-1], flush=True)
+                rows.append(row)
+            kept = merged(kept, case, rows)
+            if args.json:
+                write_whole(Path(args.json), (json.dumps(kept, indent=1) + "\n").encode())
+    except (ValueError, OSError, RunError) as error:
         raise Refusal(str(error)) from None
     return 0
 

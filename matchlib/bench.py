@@ -1,6 +1,6 @@
 """How fast is it, and against what? Ratios taken side by side in one process, A B A B, never a time on its own.
 
-    python -m matchlib bench [CASE ...] [--json PATH]
+    python -m matchlib bench [CASE ...] [--json PATH]       a record keeps the cases that are not run again
 
 The straightforward implementations and the peers stand in tests/benchmarks/. A ratio above 1 means that ours is faster;
 where a peer is faster the table shows a ratio below 1. Each figure is a median with its range over the pairs.
@@ -24,12 +24,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from matchlib.data import KINDS, ChainTask
 from matchlib.ensemble import fit_together
-from matchlib.grids import Grid
+from matchlib.grids import GRIDS, Grid
 from matchlib.model import Transformer
 from matchlib.presets import PRESETS, Preset
 from matchlib.record import make, provenance
-from matchlib.selection import times_to_match
-from matchlib.sweep import choose_engine, run_grid
+from matchlib.sweep import choose_engine, matched, run_grid
 from matchlib.train import TrainState, fit, keep_freed_memory, pick_device, seeded
 
 PLACE = Path(__file__).resolve().parent.parent / "tests" / "benchmarks"
@@ -169,10 +168,13 @@ def ensembles() -> Iterator[Row]:
 
 def matching() -> Iterator[Row]:
     """From random weights to success at `small`, on ten seeds that took no part in choosing it."""
-    found = list(times_to_match())
-    seconds = [f["seconds"] for f in found if f["step"]]
-    note = f"{len(seconds)} of {len(found)} seeds succeed"
+    preset, seconds = PRESETS["small"], []
+    for seed in GRIDS["fresh"].seeds:
+        began, state = perf_counter(), TrainState.new(preset.task, preset.model, preset.train, seed, "cpu")
+        if any(step.evaluation and matched(state.history) for step in fit(state)):
+            seconds.append(perf_counter() - began)
     if seconds:
+        note = f"{len(seconds)} of {len(GRIDS['fresh'].seeds)} seeds succeed"
         yield Row("from nothing to matching, small", "", "s", len(seconds), spread(seconds), note=note)
 
 
@@ -186,8 +188,21 @@ def paper() -> Iterator[Row]:
     yield from steps("paper", 3)
 
 
+def compiled() -> Iterator[Row]:
+    """The step of `small` as it is, against the same through torch.compile: what it gains, and what its start costs."""
+    keep_freed_memory()
+    plain, other = (Transformer(PRESETS["small"].model, generator=seeded(0, "bench")) for _ in range(2))
+    step, quick = stepper(PRESETS["small"], plain), stepper(PRESETS["small"], torch.compile(other))
+    began = perf_counter()
+    quick()
+    start = perf_counter() - began
+    a, b = side_by_side(step, quick, 30)
+    yield row("training step, small", "the same, compiled", "ms", 1e3, a, b, f"compiling took {start:.0f} s")
+
+
 CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "small": small,
+    "compile": compiled,
     "paper": paper,
     "generator": generator,
     "sweep": sweeps,
@@ -205,12 +220,11 @@ def benchmarks(name: str):
     return import_module(name)
 
 
-def run(cases: list[str]) -> Iterator[Row]:
-    """The rows of some cases, or of all. Raises ValueError for one that is not known."""
+def chosen(cases: list[str]) -> list[str]:
+    """These cases, or all. Raises ValueError for one that is not known."""
     if unknown := [case for case in cases if case not in CASES]:
         raise ValueError(f"case={unknown[0]!r} is not known: choose from {', '.join(CASES)}.")
-    for case in cases or CASES:
-        yield from CASES[case]()
+    return cases or list(CASES)
 
 
 def markdown(rows: list[Row]) -> str:
@@ -230,11 +244,13 @@ def show(values: tuple[float, float, float] | None, unit: str) -> str:
     return f"{middle} {unit} ({low}–{high})".replace("  ", " ")
 
 
-def record(rows: list[Row]) -> dict:
-    """The rows, with where and with what they were measured."""
-    return {"provenance": provenance(pick_device(), 0.0), "rows": [asdict(r) for r in rows]}
+def merged(kept: dict, case: str, rows: list[Row]) -> dict:
+    """A record with the rows of one case put in, and with where and with what these were measured."""
+    found = {"provenance": provenance(pick_device(), 0.0), "rows": [asdict(r) for r in rows]}
+    cases = kept | {case: found}
+    return {name: cases[name] for name in CASES if name in cases}
 
 
 def load(kept: dict) -> list[Row]:
-    """The rows of a record."""
-    return [make(Row, r) for r in kept["rows"]]
+    """The rows of a record, in the order of the cases."""
+    return [make(Row, r) for case in CASES if case in kept for r in kept[case]["rows"]]

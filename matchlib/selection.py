@@ -1,32 +1,22 @@
 """How the preset `small` was chosen, and whether it holds: the grid `selection`, then `small` on the seeds of `fresh`.
 
-    python -m matchlib.selection           fills course/runs/selection.jsonl and fresh.jsonl; goes on after a stop
-    python -m matchlib.selection timing    measures on this machine, left alone, how long the fresh seeds take to match
+    python -m matchlib.selection        fills course/runs/selection.jsonl and fresh.jsonl; goes on after a stop
 
 A run succeeds when, at one evaluation, test accuracy is at least 0.99 and the argmax score at least 0.95 in every
 matching layer. The winner is the setting with the most successes on the grid's seeds, ties broken by the fewer median
 steps. The fresh seeds take no part in the choice: their weights, training and test chains are all new.
 """
 
-import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from statistics import median
-from time import perf_counter
-
-import torch
 
 from matchlib.grids import GAMMAS, GRIDS, LEARNING_RATES
 from matchlib.presets import PRESETS
-from matchlib.record import provenance, write_whole
 from matchlib.runs import SHIPPED
-from matchlib.sweep import Record, load, matched, run_grid
-from matchlib.train import TrainState, fit
+from matchlib.sweep import Record, load, run_grid
 
 RECORD, FRESH_RECORD = SHIPPED / "selection.jsonl", SHIPPED / "fresh.jsonl"
-TIMING = SHIPPED / "timing.json"
 SEEDS, FRESH_SEEDS = GRIDS["selection"].seeds, GRIDS["fresh"].seeds
 
 
@@ -52,29 +42,7 @@ def winner(records: Iterable[Record]) -> tuple[float, float]:
     return min(product(LEARNING_RATES, GAMMAS), key=rank)
 
 
-def times_to_match() -> Iterator[dict]:
-    """Train `small` on the fresh seeds, one after the other, until it matches: seed, step (None: never) and seconds."""
-    small = PRESETS["small"]
-    for seed in FRESH_SEEDS:
-        began, state = perf_counter(), TrainState.new(small.task, small.model, small.train, seed, "cpu")
-        step = next((s.step for s in fit(state) if s.evaluation and matched(state.history)), None)
-        yield {"seed": seed, "step": step, "seconds": round(perf_counter() - began, 1)}
-
-
-def time_to_match(path: Path = TIMING) -> None:
-    """Measure it on this machine, and keep what was found."""
-    found = []
-    for one in times_to_match():
-        print(one)
-        found.append(one)
-    seconds = sum(one["seconds"] for one in found)
-    record = {"provenance": provenance(torch.device("cpu"), seconds), "found": found}
-    write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
-
-
-if __name__ == "__main__" and sys.argv[1:] == ["timing"]:
-    time_to_match()
-elif __name__ == "__main__":
+if __name__ == "__main__":
     lr, gamma = winner(run_grid(GRIDS["selection"], SHIPPED, resume=True))
     small = PRESETS["small"]
     print(f"best of the grid: lr {lr}, gamma {gamma}; `small` has lr {small.train.lr}, gamma {small.model.gamma}")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from matchlib import bench
-from matchlib.bench import CASES, Row, benchmarks, markdown, run, side_by_side, stepper
+from matchlib.bench import CASES, Row, benchmarks, chosen, load, markdown, merged, side_by_side, stepper
 from matchlib.model import Transformer
 from matchlib.presets import PRESETS
 from matchlib.runs import SHIPPED
@@ -74,11 +74,12 @@ def test_a_case_has_a_row_for_every_peer_that_is_installed():
 
 
 def test_an_unknown_case_and_a_missing_folder_are_refused_with_a_sentence(monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="case='speed' is not known: choose from small, paper, generator"):
-        next(run(["small", "speed"]))
+    with pytest.raises(ValueError, match="case='speed' is not known: choose from small, compile, paper, generator"):
+        chosen(["small", "speed"])
+    assert chosen(["paper"]) == ["paper"] and chosen([]) == list(CASES)
     monkeypatch.setattr(bench, "PLACE", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="is missing: run the benchmark in a full copy of the course"):
-        next(run(["generator"]))
+        next(CASES["generator"]())
 
 
 def test_the_table_shows_medians_with_their_ranges_and_what_is_not_there_as_nothing():
@@ -90,10 +91,17 @@ def test_the_table_shows_medians_with_their_ranges_and_what_is_not_there_as_noth
     ]
 
 
+def test_a_record_keeps_the_cases_that_were_not_run_again():
+    row = Row("a step", "a peer", "ms", 9, (2.0, 1.0, 3.0), (1.0, 0.5, 4.0), (0.5, 0.25, 0.75), "n.b.")
+    other = Row("drawing", "", "", 3, (2e6, 1e6, 3e6))
+    kept = json.loads(json.dumps(merged(merged({}, "generator", [other]), "small", [row])))
+    assert list(kept) == ["small", "generator"] and load(kept) == [row, other]
+    again = json.loads(json.dumps(merged(kept, "generator", [row, row])))
+    assert load(again) == [row, row, row] and again["small"] == kept["small"]
+    assert {"torch", "device", "threads"} <= set(again["generator"]["provenance"])
+
+
 def test_the_readme_shows_the_record_that_is_kept():
     kept = json.loads(RECORD.read_text())
-    rows = bench.load(kept)
-    assert bench.record(rows)["rows"] == kept["rows"]
-    assert markdown(rows) in (SHIPPED.parent.parent / "README.md").read_text()
-    assert {"torch", "device", "threads"} <= set(kept["provenance"])
-    assert len(CASES) == 6
+    assert list(kept) == list(CASES)
+    assert markdown(load(kept)) in (SHIPPED.parent.parent / "README.md").read_text()

@@ -99,7 +99,7 @@ def test_a_preset_s_model_fits_its_task(name):
 
 
 def test_the_shelf_holds_the_named_runs_and_nothing_else():
-    records = {"selection.jsonl", "fresh.jsonl", "seeds.jsonl", "findings.jsonl", "bench.json", "timing.json"}
+    records = {"selection.jsonl", "fresh.jsonl", "seeds.jsonl", "findings.jsonl", "bench.json"}
     kept = {p.name for p in SHIPPED.iterdir() if p.suffix != ".lock"} - {"result.png"}
     assert kept - records == {f"{name}.{end}" for name in RUNS for end in ("json", "safetensors")}
 
