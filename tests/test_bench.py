@@ -1,11 +1,14 @@
 """The benchmark's arithmetic, and that each case compares what it says. No test depends on speed."""
 
 import json
+import re
 from itertools import count
+from statistics import median
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from matchlib import bench
 from matchlib.bench import CASES, Row, benchmarks, chosen, load, markdown, merged, side_by_side, stepper
@@ -89,6 +92,18 @@ def test_the_table_shows_medians_with_their_ranges_and_what_is_not_there_as_noth
         "| a step | 2 ms (1–3) | a peer | 1 ms (0.5–1,234) | 0.5 × (0.25–0.75) | 9 | n.b. |",
         "| drawing | 2,000,000 (1,000,000–3,000,000) |  |  |  | 3 |  |",
     ]
+
+
+def test_the_readme_says_what_a_step_of_paper_costs():
+    paper, notes = PRESETS["paper"], [r.note for r in load(json.loads(RECORD.read_text())) if "paper" in r.what]
+    step = stepper(paper, Transformer(paper.model, generator=seeded(0)))
+    with FlopCounterMode(display=False) as counted:
+        step()
+    best = median(int(re.search(r"of (\d+) GFLOP/s", note)[1]) for note in notes)
+    needed = counted.get_total_flops() / 1e9
+    text = " ".join((SHIPPED.parent.parent / "README.md").read_text().split())
+    assert f"the {needed:.0f} GFLOP of a step of `paper` cannot take less than {needed / best:.2f} s" in text
+    assert f"runs at {best:.0f} GFLOP/s" in text
 
 
 def test_a_record_keeps_the_cases_that_were_not_run_again():
