@@ -30,22 +30,23 @@ A file imports only from floors below its own.
 | 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
 | 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
 | 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
-| 7 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
+| 7 | `interventions.py` | how each experiment of lesson 04 changes a model, and the token that it predicts |
 | 7 | `causal_plots.py` | figures of causes: predictions that came true, which layer reads what, what width buys |
 | 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
 | 7 | `engines.py` | where many runs are trained: processes of this machine, or a Dask cluster |
 | 7 | `live.py` | a panel that trains a model while you watch |
 | 7 | `movie.py` | a panel that plays the matching matrices of a run over its training |
 | 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
-| 8 | `findings.py` | what the experiments of lesson 04 found on the shipped models |
+| 8 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
 | 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
-| 8 | `trials.py` | questions put to a changed model: what is predicted, what is said, and the count |
-| 9 | `lab.py` | a panel that breaks a model in one place, and holds a prediction to what it then says |
+| 9 | `findings.py` | what the experiments of lesson 04 found on the shipped models |
+| 9 | `trials.py` | questions put to a changed model: what is predicted, what is said, and the count |
 | 9 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
-| 10 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
+| 10 | `lab.py` | a panel that breaks a model in one place, and holds a prediction to what it then says |
 | 10 | `bench.py` | how fast is it, and against what? ratios side by side |
+| 11 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
 | 11 | `__main__.py` | the commands: `python -m matchlib doctor`, `train`, `sweep` and `bench` |
 """
 

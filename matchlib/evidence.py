@@ -1,6 +1,8 @@
 """How an experiment is written down: hypothesis, prediction, hits with an interval, controls, and a verdict by rule.
 
-The rule is fixed before any run. An experiment predicts a token for each sequence, or how often the right answer comes.
+The rule was sharpened once, early on and after control models had been seen (it had not asked for one half, nor to beat
+every control), and has stood since: also for the seeds of `matchlib.findings` that were held out. An experiment predicts
+a token for each sequence, or how often the right answer comes.
 
 - A token (expected rate 1): *supported* where at least 0.9 of the predictions come true, *in part* where at least half
   do, both only if more do than under every control, interval against interval; else *contradicted*.
