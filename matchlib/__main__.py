@@ -88,6 +88,9 @@ def train(args: argparse.Namespace) -> int:
     except (ValueError, RunError) as error:
         raise Refusal(str(error)) from None
 
+    where = state.device.type
+    why = "as asked" if args.device != "auto" else f"for {'a' if where == 'cuda' else 'no'} CUDA device is here"
+    print(f"Training {args.preset} alone on {where}, {why}; 'sweep' trains many.", file=sys.stderr)
     interrupted = not run_to_end(state)
     if not interrupted:
         report(state, args.json)

@@ -1,7 +1,7 @@
 """How an experiment is written down: hypothesis, prediction, hits with an interval, controls, and a verdict by rule.
 
 The rule was sharpened once, early on and after control models had been seen (it had not asked for one half, nor to beat
-every control), and has stood since: also for the seeds of `matchlib.findings` that were held out. An experiment predicts
+every control), and has stood since, for the held-out seeds of `matchlib.findings` too. An experiment predicts
 a token for each sequence, or how often the right answer comes.
 
 - A token (expected rate 1): *supported* where at least 0.9 of the predictions come true, *in part* where at least half

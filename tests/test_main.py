@@ -229,3 +229,10 @@ def test_sweep_ends_with_what_there_is_and_refuses_to_begin_again(swept, capsys)
     assert last.startswith(f"{file} already holds 8 of the 8 runs of 'tiny': go on with --resume")
     assert command.main([*argv, "--resume"]) == 0
     assert capsys.readouterr().out == f"tiny: 8 runs, 8 done, 0 failed, in {file}.\n"
+
+
+@pytest.mark.parametrize(("asked", "why"), [([], "for no CUDA device is here"), (["--device", "cpu"], "as asked")])
+def test_train_says_where_it_trains_and_why(asked, why, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["train", "--preset", "tiny", "--steps", "2", *asked]) == 0
+    assert f"Training tiny alone on cpu, {why}; 'sweep' trains many." in capsys.readouterr().err
