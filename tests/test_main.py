@@ -234,5 +234,5 @@ def test_sweep_ends_with_what_there_is_and_refuses_to_begin_again(swept, capsys)
 @pytest.mark.parametrize(("asked", "why"), [([], "for no CUDA device is here"), (["--device", "cpu"], "as asked")])
 def test_train_says_where_it_trains_and_why(asked, why, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert main(["train", "--preset", "tiny", "--steps", "2", *asked]) == 0
+    assert command.main(["train", "--preset", "tiny", "--steps", "2", *asked]) == 0
     assert f"Training tiny alone on cpu, {why}; 'sweep' trains many." in capsys.readouterr().err
