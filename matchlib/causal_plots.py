@@ -3,6 +3,7 @@
 They take findings, readings and shares and return a Figure (see `matchlib.style`); they run no model.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from textwrap import fill
@@ -24,8 +25,9 @@ def hit_rates(findings: Mapping[str, Sequence[Finding]], title: str | None = Non
     """How often did each prediction come true, in which models? A row an experiment, a mark a model.
 
     findings: those of some models by the name of their group, the first group being the one the hypothesis is about.
-    A tall bar is the rate that was predicted; small grey ones are the controls of the first group. Raises ValueError
-    for no finding at all in the first group, or more groups than there are marks.
+    A tall bar is the rate that was predicted; grey crosses are the controls of the first group. The legend counts the
+    models where there are several. Raises ValueError for no finding at all in the first group, or more groups than
+    there are marks.
     """
     groups = list(findings)
     if not groups or not findings[groups[0]] or len(groups) > len(LOOKS):
@@ -35,13 +37,14 @@ def hit_rates(findings: Mapping[str, Sequence[Finding]], title: str | None = Non
     for k, (group, (colour, marker)) in enumerate(zip(groups, LOOKS, strict=False)):
         y = [rows.index(f.name) + 0.28 * (k - (len(groups) - 1) / 2) / max(1, len(groups) - 1) for f in findings[group]]
         x = [f.found.rate for f in findings[group]]
-        ax.plot(x, y, marker, color=colour, mec="white", mew=0.6, ms=8, ls="", label=group, zorder=4 - k / 10)
+        label = _counted(group, findings[group])
+        ax.plot(x, y, marker, color=colour, mec="white", mew=0.6, ms=8, ls="", label=label, zorder=4 - k / 10)
     first = findings[groups[0]]
     controls = [(c.rate, rows.index(f.name)) for f in first for c in f.controls.values()]
-    ax.plot(*zip(*controls, strict=True) if controls else ([], []), "|", color=GREY, ms=9, mew=1.4, label="control")
+    ax.plot(*zip(*controls, strict=True) if controls else ([], []), "+", color=GREY, ms=8, mew=1.4, label="control")
     predicted = {(f.expected, rows.index(f.name)) for f in first}
     ax.plot(*zip(*predicted, strict=True), "|", color=INK, ms=26, mew=1.4, zorder=1, label="_predicted")
-    ax.plot([], [], "|", color=INK, ms=13, mew=1.4, label="predicted")
+    ax.plot([], [], "|", color=INK, ms=16, mew=1.4, label="predicted")
     ax.set(xlim=(-0.03, 1.03), ylim=(len(rows) - 0.5, -0.5), xlabel="share of the questions")
     ax.set_yticks(range(len(rows)), [fill(name, 34) for name in rows])
     ax.grid(axis="x", color=PALE, lw=0.6)
@@ -61,7 +64,7 @@ def reading_tables(tables: Mapping[str, Sequence[Reading]], title: str | None = 
         raise ValueError("There is no table to draw: give {model: readings}, and at least one reading each.")
     cols = columns(len(tables), most=3)
     rows, steps = ceil(len(tables) / cols), max(r.step for t in tables.values() for r in t) + 1
-    figure, axes = canvas(1.1 + rows * (0.9 + 0.5 * (steps + 1)), title or _reading_title(tables), rows, cols)
+    figure, axes = canvas(1.35 + rows * (0.9 + 0.5 * (steps + 1)), title or _reading_title(tables), rows, cols)
     for i, (ax, (name, table)) in enumerate(zip(axes, tables.items(), strict=False)):
         layers, n = max(r.layer for r in table) + 1, max(r.step for r in table) + 1
         moved = torch.zeros(layers, n)
@@ -80,6 +83,8 @@ def reading_tables(tables: Mapping[str, Sequence[Reading]], title: str | None = 
         ax.set(title=name, ylabel="input of layer" if i % cols == 0 else "")
     for ax in axes[len(tables) :]:
         ax.remove()
+    words = "token turned into another: how often the answer moved, and how often the token can be told there"
+    figure.supxlabel(words, fontsize=10, color=INK)
     return figure
 
 
@@ -100,7 +105,8 @@ def width_curves(shares: Mapping[str, Mapping[int, Sequence[float]]], goal: floa
         ax.plot(widths, [mean[name][d] for d in widths], color=colour, ls=line, marker=marker, ms=7, label=name)
         each = [(d, share) for d in widths for share in curve[d]]
         ax.plot(*zip(*each, strict=True), marker, color=colour, ms=4, mfc="white", ls="", label=f"_{name}")
-    ax.axhline(goal, color=GREY, ls=(0, (1, 1)), lw=1.2, zorder=1, label=f"_{goal}")
+    ax.plot([], [], "o", color=GREY, ms=4, mfc="white", label="one seed")
+    ax.axhline(goal, color=GREY, ls=(0, (1, 1)), lw=1.2, zorder=1, label=f"{goal:.2f}")
     widths = sorted({d for curve in shares.values() for d in curve})
     ax.set_xscale("log", base=2)
     ax.set_xticks(widths, [str(d) for d in widths])
@@ -108,6 +114,13 @@ def width_curves(shares: Mapping[str, Mapping[int, Sequence[float]]], goal: floa
     ax.grid(axis="y", color=PALE, lw=0.6)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=4)
     return figure
+
+
+def _counted(group: str, findings: Sequence[Finding]) -> str:
+    """A group and how many marks it has in a row: marks at one rate hide each other."""
+    of = Counter(f.name for f in findings)
+    n = max(of.values(), default=1)
+    return f"{group} ({n})" if n > 1 else group
 
 
 def _hits_title(findings: Mapping[str, Sequence[Finding]]) -> str:

@@ -20,6 +20,7 @@ from matchlib.style import BLUE, GREY, INK, PALE, SMALL, VERMILLION, WIDTH, bare
 
 TINT = "#FBE3D3"  # a light vermillion, behind dark text
 WIDEST = 5.0  # points: the line of attention 1
+FEW = 12  # edges that are cut, or given: more are drawn finer, or they would hide what is left
 GROUPS = 15  # edges, and the question, in one row of boxes
 GAP = 0.35  # between two of them, in boxes
 Edge = tuple[int, int, int]  # layer, query, key
@@ -172,7 +173,8 @@ def information_flow(
     residual = [[(p, layer), (p, layer + 1)] for layer in range(n_layers) for p in range(n_pos)]
     dashed = LineCollection(residual, colors=GREY, linewidths=0.8, linestyles="--", zorder=1)
     ax.add_collection(dashed).set_label("residual")
-    plain = [tuple(e) for e in (patterns > threshold).nonzero().tolist() if tuple(e) not in set(expected)]
+    apart = {*expected, *given}  # drawn in colours of their own
+    plain = [tuple(e) for e in (patterns > threshold).nonzero().tolist() if tuple(e) not in apart]
     used = [e for e in expected if patterns[e] > threshold]
     for edges, colour, label in ((plain, INK, "attention"), (used, VERMILLION, "expected attention")):
         widths = [WIDEST * float(patterns[e]) for e in edges]
@@ -180,11 +182,13 @@ def information_flow(
         ax.add_collection(lines).set(alpha=0.75 if edges is plain else None, capstyle="round")
     dotted = LineCollection(_lines(missing), colors=VERMILLION, linewidths=1.5, linestyles=":", zorder=4)
     ax.add_collection(dotted).set_label("expected, not used")
-    for edges, marker, label in ((cut, "X", "cut"), (given, "P", "given")):
-        lines = LineCollection(_lines(edges), colors=BLUE, linewidths=1.5, linestyles="--", label=label, zorder=6)
+    for edges, marker, label, dash in ((cut, "X", "cut", "--"), (given, "P", "given", "-")):
+        thin, size = (1.5, 75) if len(edges) <= FEW else (0.8, 30)
+        widths = [thin if edges is cut else max(thin, WIDEST * float(patterns[e])) for e in edges]
+        lines = LineCollection(_lines(edges), colors=BLUE, linewidths=widths, linestyles=dash, label=label, zorder=6)
         ax.add_collection(lines)
         halfway = [((key + query) / 2, layer + 0.5) for layer, query, key in edges]
-        _marks(ax, halfway, marker, 75, f"{label} here")
+        _marks(ax, halfway, marker, size, f"{label} here")
     _marks(ax, changed, "D", 110, "changed here")
 
     touched = {(key, layer) for layer, _, key in expected} | {(query, layer + 1) for layer, query, _ in expected}
@@ -194,13 +198,15 @@ def information_flow(
     ):
         xs, ys = zip(*nodes, strict=True) if nodes else ((), ())
         ax.scatter(xs, ys, s=34, marker=marker, color=face, edgecolors=edge, linewidths=1.2, zorder=5)
-    if answer is not None or predicted is not None:
+    named = answer is not None or predicted is not None
+    above = 0.45 if named else 0.2
+    if named:
         said = {"answer": answer, "predicted": predicted}
         words = ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
         place = {"ha": "right", "va": "bottom", "textcoords": "offset points"}
         ax.annotate(words, (n_pos - 1, n_layers), (6, 7), fontweight="bold", **place)
 
-    ax.set(xlim=(-0.6, n_pos - 0.4), ylim=(-0.2, n_layers + 0.45), xlabel="token, and its position below")
+    ax.set(xlim=(-0.6, n_pos - 0.4), ylim=(-0.2, n_layers + above), xlabel="token, and its position below")
     ax.set_xticks(range(n_pos), [f"{t}\n{p}" if n_pos <= 32 else f"{t} · {p}" for p, t in enumerate(tokens)])
     ax.tick_params(axis="x", labelsize=10 if n_pos <= 20 else SMALL, rotation=0 if n_pos <= 32 else 90, length=0)
     ax.set_yticks(range(n_layers + 1), ["embedding"] + [f"after layer {layer}" for layer in range(n_layers)])
@@ -262,10 +268,9 @@ def _flow_legend(figure: Figure, threshold: float, used: bool, missing: bool, ch
         shown.append(Line2D([], [], color=VERMILLION, lw=WIDEST, marker="s", mfc=TINT, ms=7, mew=1.2, label="expected"))
     if missing:
         shown.append(Line2D([], [], color=VERMILLION, lw=1.5, ls=":", label="expected, not used"))
-    for label, marker in (("cut", "X"), ("given", "P"), ("changed", "D")):
+    for label, marker, line, wide in (("cut", "X", "--", 1.5), ("given", "P", "-", 3), ("changed", "D", "none", 0)):
         if change[label]:
-            line = "none" if label == "changed" else "--"
-            shown.append(Line2D([], [], color=BLUE, lw=1.5, ls=line, marker=marker, ms=9, mec="white", label=label))
+            shown.append(Line2D([], [], color=BLUE, lw=wide, ls=line, marker=marker, ms=9, mec="white", label=label))
     shown.append(Line2D([], [], color=GREY, lw=0.8, ls="--", label="residual stream"))
     ncols = columns(len(shown), most=5)  # more would leave the page
     figure.legend(handles=shown, loc="outside lower left", ncols=ncols, labelcolor=INK, edgecolor=PALE)

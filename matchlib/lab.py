@@ -60,22 +60,25 @@ class PatchingLab(Panel):
         self.intervention = control(widgets.Dropdown, "Intervention", "What to do to it", options=list(MOVES))
         nowhere = list(MOVES["none"])
         self.where = control(widgets.Dropdown, "Where", "In which layer, and at which tokens", options=nowhere)
-        self.other = control(widgets.Dropdown, "The other", "The node that takes the place of one of the path")
+        brief = {"layout": {"width": "10em"}}  # few digits; a Layout would be shared, and hidden with either
+        other = "The node that takes the place of one of the path"
+        self.other = control(widgets.Dropdown, "The other", other, **brief)
         wide = {"layout": widgets.Layout(width="26em"), "continuous_update": False}
         self.chain = control(widgets.Text, "Chain", "The tokens in order, between spaces, commas or arrows", **wide)
-        self.start = control(widgets.Dropdown, "Start", "The token from which to go two steps")
+        self.start = control(widgets.Dropdown, "Start", "The token from which to go two steps", **brief)
         self.another_button = self.button("Another question", "A random chain and start", self._another)
         self.run_button = self.button("Run", "Hear what the model says", self._run, button_style="primary")
         self.many_button = self.button(f"Do it {MANY} times", "The same on random questions", self._run_many)
         self.foretold, self.verdict, self.counts = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._flow = Shown()
+        self.message.layout.min_height = "32px"  # what stands below must not jump when a sentence comes and goes
         chosen = (self.model, self.intervention, self.where, self.other, self.chain, self.start)
         self.on_change(self._prepare, *chosen)
         self.view.children = (
             row(self.model, self.intervention, self.where, self.other),
             row(self.chain, self.start, self.another_button),
             row(self.run_button, self.many_button),
-            self.message, self.foretold, self.verdict, self.counts, self._flow,
+            self.message, self.foretold, self.verdict, self._flow, self.counts,
         )  # fmt: skip
         self.act(self._prepare)
 
@@ -146,8 +149,8 @@ class PatchingLab(Panel):
             kept = box.value
             with self.quietly():
                 box.options = options
-                if kept in options:
-                    box.value = kept
+                if options:  # a control that offered nothing would go on to show nothing
+                    box.value = kept if kept in options else options[0]
         box.layout.display = None if len(options) > 1 else "none"
 
     def _read(self) -> Batch:
@@ -183,8 +186,10 @@ class PatchingLab(Panel):
         a, b, c = batch.path[0].tolist()
         names = f"Here a is {a}, b is {b} and c is {c}" + (f"; the other is {setting.other}." if setting.other else ".")
         of = f", {len(self.prediction)} of the {batch.chain.shape[2]} tokens" if len(self.prediction) > 1 else ""
-        words = f"{names} {self._move.experiment.prediction}"
-        self.foretold.value = f"{escape(words, quote=False)} The mechanism predicts <b>{self._predicted}</b>{of}."
+        never = [t for t in batch.chain[0, 0].tolist() if t > self._asked.n_tokens]
+        names += f" Training never shows {', '.join(map(str, never))}." if never else ""
+        words = escape(f"{names} {self._move.experiment.prediction}", quote=False)
+        self.foretold.value = _close(f"{words} The mechanism predicts <b>{self._predicted}</b>{of}.")
         self.verdict.value = ""
         self._show_counts()
         self._show_flow(f"Not run yet: the mechanism predicts {self._predicted}")
@@ -212,7 +217,7 @@ class PatchingLab(Panel):
         words = f"predicted {self._predicted}, {link} the model says {said}"
         rows = [(name, int(x), "yes" if found.hit(x) else "no") for name, x in found.all.items()]
         head = ["what is done", "the model says", "as predicted?"]
-        self.verdict.value = f"<b>{mark}</b>: {words}. " + table("What the model says", head, rows)
+        self.verdict.value = _close(f"<b>{mark}</b>: {words}. " + table("What the model says", head, rows))
         question = (*self._key, *setting.batch.tokens[0].tolist(), setting.other)
         again = question in self._counted
         if not again:
@@ -240,7 +245,7 @@ class PatchingLab(Panel):
     def _show_counts(self) -> None:
         so_far = _of(self.hits) if self.hits else "none yet, here"
         rows = [("→" * (key == self._key), *key, *_cells(kept)) for key, kept in self.tallies.items()]
-        self.counts.value = table(f"Hits so far: {so_far}", HEAD, rows)
+        self.counts.value = _close(table(f"Hits so far: {so_far}", HEAD, rows))
 
     def _show_flow(self, title: str) -> None:
         """Attention with the intervention drawn in: as it was before the run, as it became after."""
@@ -250,8 +255,14 @@ class PatchingLab(Panel):
         expected = [tuple(edge) for edge in circuit(setting.batch, LAYERS)[0].nonzero().tolist()]
         title += f" ({', '.join(self._key)})"
         drawn = marks(arranged.changes, setting.clean, expected)
-        self.figure = information_flow(patterns, setting.batch.tokens[0], expected, title=title, **drawn)
+        tokens = [t or "pad" for t in setting.batch.tokens[0].tolist()]
+        self.figure = information_flow(patterns, tokens, expected, title=title, **drawn)
         self._flow.show_figure(self.figure)
+
+
+def _close(html: str) -> str:
+    """Lines as close as in running text: in a widget they stand as far apart as controls do."""
+    return f'<div style="line-height: 1.5">{html}</div>'
 
 
 def _of(count: Count) -> str:
@@ -260,5 +271,10 @@ def _of(count: Count) -> str:
 
 def _cells(tally: Tally) -> tuple[str, ...]:
     low, high = tally.hits.interval
-    controls = "; ".join(f"{name}: {_of(count)}" for name, count in tally.controls.items()) or "none"
-    return _of(tally.hits), f"{low:.3f} to {high:.3f}", _of(tally.right), controls
+    controls = "; ".join(f"{name}: {_whole(_of(count))}" for name, count in tally.controls.items()) or "none"
+    return _whole(_of(tally.hits)), _whole(f"{low:.3f} to {high:.3f}"), _whole(_of(tally.right)), controls
+
+
+def _whole(words: str) -> str:
+    """The same words, kept on one line."""
+    return words.replace(" ", "\N{NO-BREAK SPACE}")

@@ -48,8 +48,8 @@ def labelled(ax) -> dict:
 def test_every_model_is_a_mark_at_its_rate_in_the_row_of_its_experiment():
     ax = drawn(hit_rates(FOUND)).axes[0]
     lines = labelled(ax)
-    assert list(lines["seeds that answer"].get_xdata()) == [0.98, 0.96, 0.21]
-    assert [round(y) for y in lines["seeds that answer"].get_ydata()] == [0, 0, 1]
+    assert list(lines["seeds that answer (2)"].get_xdata()) == [0.98, 0.96, 0.21]
+    assert [round(y) for y in lines["seeds that answer (2)"].get_ydata()] == [0, 0, 1]
     assert list(lines["memoriser"].get_xdata()) == [0.12] and round(lines["memoriser"].get_ydata()[0]) == 0
     assert [t.get_text() for t in ax.get_yticklabels()] == ["swap", "cut"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first experiment stands on top"
@@ -63,8 +63,15 @@ def test_controls_and_predictions_are_those_of_the_first_group():
 
 def test_groups_differ_in_marker_and_colour():
     lines = labelled(hit_rates(FOUND).axes[0])
-    looks = {(lines[name].get_marker(), lines[name].get_color()) for name in FOUND}
-    assert len({marker for marker, _ in looks}) == len({colour for _, colour in looks}) == 2
+    marks = [lines[name] for name in ("seeds that answer (2)", "memoriser", "control", "predicted")]
+    assert len({line.get_marker() for line in marks}) == len({line.get_color() for line in marks}) == 4
+
+
+def test_the_legend_counts_the_marks_of_a_row_and_not_a_single_one():
+    six = [finding(name, 100) for name in ("swap", "cut") for _ in range(6)]
+    legend = hit_rates({"seeds": six, "memoriser": [finding("cut", 3)]}).axes[0].get_legend()
+    names = [t.get_text() for t in legend.get_texts()]
+    assert names[:2] == ["seeds (6)", "memoriser"], "six marks at one rate look like one"
 
 
 def test_the_title_of_hits_states_the_worst_of_each_side():
@@ -101,6 +108,17 @@ def test_a_table_shows_both_numbers_and_frames_the_newest_token():
     assert axes[0].get_ylim()[0] < axes[0].get_ylim()[1], "layers go upwards"
 
 
+def test_a_table_says_below_what_its_two_numbers_are_and_the_words_stay_on_the_page():
+    for tables in ({"four": table(4)}, {str(i): table(4) for i in range(4)}):
+        figure = drawn(reading_tables(tables))
+        (words,) = (t for t in figure.texts if "the answer moved" in t.get_text())
+        assert "can be told" in words.get_text()
+        box = words.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+        ticks = [t.get_window_extent() for ax in figure.axes for t in ax.get_xticklabels()]
+        assert all(not box.overlaps(tick) for tick in ticks)
+
+
 def test_numbers_stand_out_from_their_cell():
     ax = drawn(reading_tables({"four": table(4)})).axes[0]
     colour = {(t.get_position(), t.get_text()): t.get_color() for t in ax.texts}
@@ -129,6 +147,8 @@ def test_a_curve_is_the_mean_and_every_seed_is_a_mark():
     assert sorted(lines["_2 hops"].get_ydata()) == [0.5, 0.7, 0.98, 1.0]
     assert ax.get_xscale() == "log" and [t.get_text() for t in ax.get_xticklabels()] == ["64", "256"]
     assert len({lines[name].get_linestyle() for name in shares}) == 2
+    named = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert named == ["2 hops", "3 hops", "one seed", "0.99"], "every mark and line is explained"
 
 
 def test_the_title_of_curves_names_the_least_width_that_is_enough():

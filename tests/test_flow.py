@@ -155,8 +155,25 @@ def test_flow_draws_what_an_intervention_cuts_gives_and_changes_each_with_a_mark
     assert {"cut", "given", "changed"} <= set(legend)
     figure.draw_without_rendering()
     assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1, "the legend leaves the page"
+    given, expected = (lines[name].get_linewidths()[0] for name in ("given", "expected attention"))
+    assert given == pytest.approx(0.95 / 0.9 * expected), "as wide as the attention that it gets"
+    plain = [s.tolist()[0] for s in lines["attention"].get_segments()]
+    assert [2, 1] not in plain, "under a black line blue is not seen"
     named = plots.information_flow(patterns, list("abcd"), edges, cut=edges, title="Hit.")
     assert title(named) == "Hit." and "given" not in [t.get_text() for t in named.legends[0].get_texts()]
+
+
+def test_flow_draws_many_cuts_finer_than_few():
+    every = [(0, query, key) for query in range(6) for key in range(query + 1)]
+    few, many = (plots.information_flow(torch.eye(6)[None], "abcdef", cut=every[:n]) for n in (12, 13))
+    thin, thinner = (flow_lines(figure)["cut"].get_linewidths()[0] for figure in (few, many))
+    marks = [next(c for c in f.axes[0].collections if c.get_label() == "cut here") for f in (few, many)]
+    assert thinner < thin and marks[1].get_sizes()[0] < marks[0].get_sizes()[0]
+
+
+def test_flow_leaves_room_above_only_for_words_that_stand_there():
+    tops = [plots.information_flow(torch.eye(3)[None], "abc", answer=n).axes[0].get_ylim()[1] for n in (None, 3)]
+    assert 1 < tops[0] < tops[1]
 
 
 def test_flow_without_an_intervention_speaks_of_none():

@@ -275,7 +275,8 @@ def test_a_question_counts_once_for_each_model_and_intervention_and_hundred_more
     lab.many_button.click()
     assert lab.hits.n == 103 and "Done 100 times" in one_sentence(lab) and lab.foretold.value == before
     low, high = lab.hits.interval
-    assert f"Hits so far: {lab.hits.hits} of 103" in lab.counts.value and f"{low:.3f} to {high:.3f}" in lab.counts.value
+    counts = lab.counts.value.replace("\N{NO-BREAK SPACE}", " ")
+    assert f"Hits so far: {lab.hits.hits} of 103" in counts and f">{low:.3f} to {high:.3f}<" in counts
     assert "random directions" in lab.counts.value
     lab.choose(intervention="none")
     assert lab.hits is None and f"{103}" in lab.counts.value
@@ -283,6 +284,17 @@ def test_a_question_counts_once_for_each_model_and_intervention_and_hundred_more
     assert lab.hits is None
     lab.run()
     assert lab.hits.n == 1 and {key[0] for key in lab.tallies} == {"good", "failed"}
+
+
+def test_the_other_is_chosen_named_and_in_view_as_soon_as_there_is_one(lab):
+    lab.choose(chain="7 12 30 41 5 19 22", start=12)
+    for intervention, first in ((SWAP, 5), ("none", None), (REDIRECT, 5), (CUT, None), (EXCHANGE, 5)):
+        lab.intervention.value = intervention
+        assert lab.other.value == first and (f"the other is {first}" in lab.foretold.value) == (first is not None)
+    lab.choose(other=19)
+    lab.choose(intervention="none")
+    lab.choose(intervention=SWAP)
+    assert lab.prediction == (19,) and lab._ready[0].other == lab.other.value == 5
 
 
 def test_edges_stand_in_a_random_order_and_a_start_stays_where_the_new_chain_has_it(lab):
@@ -332,7 +344,8 @@ def test_where_one_of_several_is_predicted_right_answers_are_counted_beside_the_
     assert len(lab.prediction) == 5 and "one of" in lab.foretold.value and "5 of the 7 tokens" in lab.foretold.value
     lab.run_many()
     tally = lab.tallies[lab.model.value, CUT, lab.where.value]
-    assert tally.right.hits < tally.hits.hits and f"{tally.right.hits} of 100" in lab.counts.value
+    counts = lab.counts.value.replace("\N{NO-BREAK SPACE}", " ")
+    assert tally.right.hits < tally.hits.hits and f">{tally.right.hits} of 100<" in counts
 
 
 @pytest.mark.parametrize(
@@ -357,9 +370,11 @@ def test_a_mistake_is_one_sentence_nothing_is_counted_and_what_was_shown_stays(l
     assert says in one_sentence(lab)
     assert (lab.foretold.value, lab.verdict.value, lab.figure, lab.hits) == shown
     lab.choose(chain="7, 12 -> 30 → 41 5 19 72", start=7)  # 72 never occurs in training
-    assert lab.message.value == "" and lab.outcome is None
+    assert lab.message.value == "" and lab.outcome is None and "Training never shows 72." in lab.foretold.value
     lab.run()
     assert lab.hits.n == 2
+    lab.choose(chain="7 12 30 41 5 19 50", start=7)
+    assert "Training never shows" not in lab.foretold.value, "50 is the last token that it shows"
 
 
 def test_a_choice_that_is_not_offered_is_refused_by_name_and_the_panel_goes_on(lab):
@@ -383,11 +398,17 @@ def test_controls_show_where_they_offer_a_choice_and_all_have_a_label_and_a_tool
     lab.choose(chain="7 12 30 41 5 19 22", start=7)
     for intervention, names in hidden.items():
         lab.intervention.value = intervention
-        assert {n for n in ("where", "other") if getattr(lab, n).layout.display == "none"} == names
+        assert {n for n in ("where", "other", "start") if getattr(lab, n).layout.display == "none"} == names
     rows = [child for child in lab.view.children if isinstance(child, widgets.Box)]
     inside = [control for box in rows for control in box.children]
     assert len(inside) == 9 and all(control.tooltip and control.description for control in inside)
+    parts = list(lab.view.children)
+    assert parts.index(lab.counts) == len(parts) - 1, "it grows with every model and intervention: nothing stands below"
+    empty = lab.message.layout.min_height
+    assert empty and int(empty.removesuffix("px")) >= 28 + 4, "a line of words and its margin: nothing below it jumps"
     lab.run()
+    numbers = lab.counts.value.split("<tbody>")[1]
+    assert "1 of 1" not in numbers and "1\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}1" in numbers, "no break in a number"
     assert not any("color:" in w.value for w in lab.view.children if isinstance(w, widgets.HTML))
 
 
@@ -432,7 +453,7 @@ def test_models_can_be_switched_in_the_middle_and_a_question_stays_where_it_can_
     panel.model.value = "by hand"
     assert panel.prediction == (19,) and panel.outcome is None
     panel.run()
-    assert int(panel.outcome.said) == 19 and panel.figure.axes[0].get_xticklabels()[0].get_text() == "0\n0"
+    assert int(panel.outcome.said) == 19 and panel.figure.axes[0].get_xticklabels()[0].get_text() == "pad\n0"
     panel.model.value = "tiny"
     assert "No node of this chain can play the other" in one_sentence(panel)
     shown = len(panel.tallies)
