@@ -45,7 +45,7 @@ class Shown(widgets.HTML):
     """
 
     def __init__(self):
-        super().__init__(layout=widgets.Layout(width="100%", max_width="900px", display="none"))
+        super().__init__(layout=widgets.Layout(width="auto", max_width="900px", display="none"))
         self.png, self.words = b"", ""
 
     def show(self, png: bytes, words: str) -> None:
