@@ -153,8 +153,11 @@ def bench(args: argparse.Namespace) -> int:
         return 0
     try:
         kept = json.loads(Path(args.json).read_text()) if args.json and Path(args.json).exists() else {}
+        asked = chosen(args.cases)
+        if args.json:  # a place that cannot be written is told now, and not after the measuring
+            write_whole(Path(args.json), (json.dumps(kept, indent=1) + "\n").encode())
         print(markdown([]), flush=True)
-        for case in chosen(args.cases):
+        for case in asked:
             rows = []
             for row in CASES[case]():
                 print(markdown([row]).splitlines()[-1], flush=True)
@@ -174,9 +177,12 @@ def outlook(now, workers: int) -> str:
         said += " (--retry-failed runs those again)"
     if now.todo:
         said += f"; {len(now.todo)} to do"
-    if now.todo and now.seconds is not None:
-        minutes = len(now.todo) * now.seconds / workers / 60
-        said += f", about {minutes:.0f} minutes with {workers} at a time ({now.seconds:.0f} seconds a run so far)"
+    if now.todo and now.seconds is None:
+        said += ", and how long it takes can be told when a run has ended"
+    elif now.todo:
+        left = len(now.todo) * now.seconds / workers
+        long = f"{left / 60:.0f} minutes" if left > 90 else f"{left:.0f} seconds"
+        said += f", about {long} with {workers} at a time ({now.seconds:.0f} seconds a run so far)"
     return said + "."
 
 

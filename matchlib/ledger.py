@@ -140,6 +140,17 @@ class Ledger:
         """The record that counts for each key, in the order in which keys came."""
         return list(self._newest.values())
 
+    def try_writing(self) -> None:
+        """Raises RunError where records could not be kept here: better told before hours of training than after."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            open(self.path, "ab").close()
+        except OSError as error:
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: OSError) -> RunError:
+        return RunError(f"{self.path} cannot be written ({error.strerror}): free some space or choose another folder.")
+
     def append(self, record: Record, seen: int = 0) -> bool:
         """Add a record unless its key has more than `seen` lines by now: then another wrote it, and False comes back.
 
@@ -159,9 +170,7 @@ class Ledger:
                     os.fsync(file.fileno())
                 self._read_on()
         except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be written ({error.strerror}): free some space or choose another folder."
-            ) from None
+            raise self._refusal(error) from None
         return True
 
     def _read_on(self) -> None:

@@ -84,6 +84,7 @@ def run_grid(
             f"{ledger.path} already holds {asked.done + asked.failed} of the {asked.total} runs of {grid.name!r}: "
             "go on with --resume, or choose another --folder."
         )
+    ledger.try_writing()
     seen = {key: ledger.times(key) for key in asked.todo}
 
     def still_to_do() -> Iterator[RunSpec]:

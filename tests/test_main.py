@@ -207,13 +207,14 @@ def test_sweep_lists_the_grids(capsys):
 def test_a_dry_run_says_what_is_left_and_for_how_long(swept, capsys):
     argv, file = swept
     assert command.main([*argv, "--dry-run"]) == 0
-    assert capsys.readouterr().out == f"tiny: 8 runs, 0 done, 0 failed, in {file}; 8 to do.\n"
+    untold = "8 to do, and how long it takes can be told when a run has ended."
+    assert capsys.readouterr().out == f"tiny: 8 runs, 0 done, 0 failed, in {file}; {untold}\n"
     specs = GRIDS["tiny"].specs()
     for kept in (*map(sweep_work.measured, specs[:2]), sweep_work.measured(specs[2], "It stopped.")):
         sweep.Ledger(file).append(kept)
     assert command.main([*argv, "--dry-run", "--workers", "5", "--retry-failed"]) == 0
     out, err = capsys.readouterr()
-    left = "6 to do, about 0 minutes with 5 at a time (6 seconds a run so far)."
+    left = "6 to do, about 7 seconds with 5 at a time (6 seconds a run so far)."
     said = f"tiny: 8 runs, 2 done, 1 failed, in {file} (--retry-failed runs those again); {left}"
     assert (out, err) == (f"{said}\n", "") and len(sweep.load(file)) == 3
 

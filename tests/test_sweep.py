@@ -336,7 +336,7 @@ def test_ctrl_c_in_a_worker_stops_the_sweep(tmp_path):
     work = partial(processes, workers=2, work=sweep_work.interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_grid(GRIDS["tiny"], tmp_path, work, progress=False)
-    assert not (tmp_path / "tiny.jsonl").exists() and workers_left() == []
+    assert (tmp_path / "tiny.jsonl").read_bytes() == b"" and workers_left() == []
 
 
 def begun(folder: Path, log: Path, runs: int) -> tuple[subprocess.Popen, list[psutil.Process]]:
@@ -383,6 +383,17 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(runs, tmp_path):
     assert log.read_text().splitlines()[-1] == said
     assert "Traceback" not in log.read_text(), log.read_text()
     assert runs <= kept < 8
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def never(specs):
+        raise AssertionError("a run was asked for")
+        yield
+
+    with pytest.raises(RunError, match="cannot be written .*: free some space or choose another folder"):
+        run_grid(GRIDS["tiny"], tmp_path / "file", never)
 
 
 # The choice of an engine
