@@ -56,10 +56,9 @@ def train_text(text: str) -> str:
 
 def train_one(spec: RunSpec, device: str = "cpu") -> Record:
     """Train a run and return its record: failed, with the reason, where the training diverges or raises."""
-    asked = (spec.preset.task, spec.preset.model, spec.preset.train, spec.seed)
     state, reason = None, ""
     try:
-        state = TrainState.new(*asked, device)
+        state = TrainState.new(*spec.parts, device)
         for step in fit(state):
             if not step.loss.isfinite() or (step.evaluation and not is_finite(step.evaluation)):
                 reason = f"The training diverged at step {step.step}: its loss or scores are no longer finite."
@@ -67,14 +66,14 @@ def train_one(spec: RunSpec, device: str = "cpu") -> Record:
     except Exception as error:  # whatever a run may raise: it is that run's result, not the end of the sweep
         reason = f"The training stopped with {type(error).__name__}: {_first_line(error)}."
     if state is None:
-        return Record.of(*asked, [], provenance(torch.device("cpu"), 0.0) | {"steps": 0}, reason)
-    return Record.of(*asked, state.history, state.as_run().provenance, reason)
+        return failed(spec, reason)
+    return Record.of(*spec.parts, state.history, state.as_run().provenance, reason)
 
 
 def failed(spec: RunSpec, reason: str) -> Record:
     """The record of a run that nothing came back from."""
     known = provenance(torch.device("cpu"), 0.0) | {"steps": 0}
-    return Record.of(spec.preset.task, spec.preset.model, spec.preset.train, spec.seed, [], known, reason)
+    return Record.of(*spec.parts, [], known, reason)
 
 
 def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str] = train_text) -> Generator[Record]:
@@ -110,7 +109,7 @@ def ensembles(specs: Iterable[RunSpec], members: int = 64, device: str = "auto")
     """
     waiting: dict[tuple, list[RunSpec]] = {}
     for spec in specs:
-        kind = can_join(spec.preset.task, spec.preset.model, spec.preset.train)
+        kind = can_join(*spec.parts[:3])
         waiting.setdefault(kind, []).append(spec)
         if len(waiting[kind]) == members:
             yield from train_together(waiting.pop(kind), device)
@@ -121,7 +120,7 @@ def ensembles(specs: Iterable[RunSpec], members: int = 64, device: str = "auto")
 def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
     """Train some runs as one, and give each its record: failed, with the reason, where it diverged or could not be."""
     try:
-        states = [TrainState.new(s.preset.task, s.preset.model, s.preset.train, s.seed, device) for s in group]
+        states = [TrainState.new(*spec.parts, device) for spec in group]
         with tqdm(total=group[0].preset.train.steps, unit="step", leave=False, disable=None) as bar:
             for _ in fit_together(states):
                 bar.update()
@@ -131,10 +130,7 @@ def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
         for spec, state in zip(group, states):
             bad = next((e.step for e in state.history if not is_finite(e)), None)
             reason = f"The training diverged by step {bad}: its loss or scores are no longer finite." if bad else ""
-            preset = spec.preset
-            yield Record.of(
-                preset.task, preset.model, preset.train, spec.seed, state.history, state.as_run().provenance, reason
-            )
+            yield Record.of(*spec.parts, state.history, state.as_run().provenance, reason)
     elif len(group) == 1:
         yield failed(group[0], reason)
     else:
@@ -213,10 +209,8 @@ def _results(
             record = Record.read(line)
             del flying[record.key]
             yield record
-    except (
-        GeneratorExit,
-        KeyboardInterrupt,
-    ):  # joblib ends its workers without a warning where it is interrupted itself
+    except (GeneratorExit, KeyboardInterrupt):
+        # where joblib is interrupted itself it ends its workers without a warning
         with suppress(KeyboardInterrupt):
             if lines is not None:
                 lines.throw(KeyboardInterrupt)

@@ -25,8 +25,13 @@ class RunSpec:
     seed: int = 0
 
     @property
+    def parts(self) -> tuple[ChainTask, ModelConfig, TrainConfig, int]:
+        """In the order in which trainings and records take them."""
+        return self.preset.task, self.preset.model, self.preset.train, self.seed
+
+    @property
     def name(self) -> str:
-        return run_name(self.preset.task, self.preset.model, self.preset.train, self.seed)
+        return run_name(*self.parts)
 
 
 def _preset(task: ChainTask, model: ModelConfig, train: TrainConfig) -> Preset:

@@ -62,7 +62,7 @@ def load_or_train(name: str, device: str = "cpu", progress: bool = True) -> Run:
         run = Run.load(path, device=str(pick_device(device)))
         check(run, spec, name)
         return run
-    run = train(spec.preset.task, spec.preset.model, spec.preset.train, spec.seed, device, progress)
+    run = train(*spec.parts, device, progress)
     if run.provenance["steps"] < spec.preset.train.steps:  # interrupted, so not what the name stands for
         raise KeyboardInterrupt(f"The training of {name!r} was stopped; nothing of it is kept.")
     _retrained.add(name)

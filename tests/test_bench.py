@@ -120,3 +120,11 @@ def test_the_readme_shows_the_record_that_is_kept():
     kept = json.loads(RECORD.read_text())
     assert list(kept) == list(CASES)
     assert markdown(load(kept)) in (SHIPPED.parent.parent / "README.md").read_text()
+
+
+def test_the_readme_says_what_is_slower():
+    kept, text = json.loads(RECORD.read_text()), (SHIPPED.parent.parent / "README.md").read_text()
+    (compiled,), (together,) = (load({case: kept[case]}) for case in ("compile", "ensemble"))
+    assert compiled.ratio[0] > 1 and compiled.note == "compiling took 20 s"
+    assert "`torch.compile` makes the small step slower and takes 20 seconds to start" in text
+    assert together.ratio[0] < 1 and "on a CPU it is slower than its members one by one" in text

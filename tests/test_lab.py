@@ -31,12 +31,7 @@ READ_B, READ_C = list(MOVES[REDIRECT])
 CHAIN = [7, 12, 30, 41, 5, 19, 22]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import cos, pi
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from matchlib.data import ChainTask
 from matchlib.model import ModelConfig, Transformer
 from matchlib.probe import argmax_score, matching_score
 from matchlib.record import Run, TrainConfig
-from matchlib.train import TrainState, accuracy_of, fit, pick_device, seeded, train
+from matchlib.train import TrainState, accuracy_of, fit, keep_freed_memory, pick_device, seeded, train
 
 TASK = ChainTask("single", 3, 1, 15)
 MODEL = ModelConfig(n_layers=3, d_model=16, d_head=8, d_mlp=16, gamma=0.5)
@@ -248,3 +249,19 @@ def test_cpu_and_gpu_see_the_same_sequences_and_lose_alike(monkeypatch, cfg):
         seen[True].clear()
     assert rows[0] == rows[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(("library", "asked"), [("glibc", [(-3, 2**25), (-1, 2**28)]), ("", [])])
+def test_freed_memory_is_kept_under_glibc_and_nothing_is_touched_elsewhere(
+    library, asked, monkeypatch
+):
+    class Library:
+        calls: ClassVar[list] = []
+
+        def mallopt(self, option, n_bytes):
+            self.calls.append((option, n_bytes))
+
+    monkeypatch.setattr("platform.libc_ver", lambda: (library, "2.36"))
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Library())
+    keep_freed_memory.__wrapped__()
+    assert Library.calls == asked

@@ -35,6 +35,17 @@ class Last(nn.Module):
         return self.unembed(self.call(self.body, x)[:, -1])
 
 
+class Whole(nn.Module):
+    """A model that brings its embeddings, and how to ask it for logits at the last position."""
+
+    def __init__(self, model: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]):
+        super().__init__()
+        self.model, self.call = model, call
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.call(self.model, tokens)
+
+
 def encoder(cfg: ModelConfig) -> nn.Module:
     layer = nn.TransformerEncoderLayer(
         cfg.d_model, cfg.n_heads, cfg.d_mlp, dropout=0.0, batch_first=True, norm_first=cfg.layernorm == "pre"
@@ -52,16 +63,7 @@ def gpt2(cfg: ModelConfig) -> nn.Module:
         bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
     model = hf.GPT2LMHeadModel(config)
-
-    class Logits(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, tokens: Tensor) -> Tensor:
-            return self.model(tokens, logits_to_keep=1).logits[:, -1]
-
-    return Logits()
+    return Whole(model, lambda model, tokens: model(tokens, logits_to_keep=1).logits[:, -1])
 
 
 def lens(cfg: ModelConfig) -> nn.Module:
@@ -70,17 +72,7 @@ def lens(cfg: ModelConfig) -> nn.Module:
         n_layers=cfg.n_layers, d_model=cfg.d_model, n_ctx=cfg.n_pos, d_head=cfg.d_head, n_heads=cfg.n_heads,
         d_mlp=cfg.d_mlp, d_vocab=cfg.vocab_size, act_fn="relu", normalization_type="LN", device="cpu",
     )  # fmt: skip
-    model = tl.HookedTransformer(config)
-
-    class Logits(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, tokens: Tensor) -> Tensor:
-            return self.model(tokens)[:, -1]
-
-    return Logits()
+    return Whole(tl.HookedTransformer(config), lambda model, tokens: model(tokens)[:, -1])
 
 
 def models(cfg: ModelConfig) -> dict[str, Callable[[], nn.Module]]:
