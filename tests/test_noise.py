@@ -159,6 +159,16 @@ def test_noise_has_a_seed_of_its_own_and_differs_between_seeds():
     assert not torch.allclose(one.blocks[0].z_vo, one.blocks[1].z_vo)
 
 
+def test_a_generator_of_its_own_draws_the_noise_and_leaves_the_weights_alone():
+    def drawn(noise_seed):
+        weights, noise = (torch.Generator().manual_seed(s) for s in (0, noise_seed))
+        return Transformer(CONFIG, generator=weights, noise=noise)
+
+    one, other = drawn(1), drawn(2)
+    assert torch.equal(one.w_u, other.w_u) and torch.equal(drawn(1).blocks[2].z_vo, one.blocks[2].z_vo)
+    assert not torch.allclose(one.blocks[2].z_vo, other.blocks[2].z_vo)
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [

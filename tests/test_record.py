@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import hashlib
 import json
 import os
 from dataclasses import asdict, fields, replace
@@ -178,6 +179,13 @@ def test_a_run_is_named_after_every_field_of_its_configs_and_its_seed():
     assert len(names) == len(set(names)) == 2 + 4 + 12 + len(fields(TrainConfig))
     assert names[0] == run_name(**configs)
     assert names[0].startswith("ordered_e3_h1-2_L3_d8_pre_g0.6_s0_")
+
+
+def test_a_field_at_its_default_has_no_part_in_the_name():
+    plain = hashlib.sha256(b"[{}, {}, {}, 7]").hexdigest()[:8]
+    assert run_name(ChainTask(), ModelConfig(), TrainConfig(), 7).endswith(f"_s7_{plain}")
+    changed = hashlib.sha256(b'[{}, {"alpha": 0.5}, {}, 7]').hexdigest()[:8]
+    assert run_name(ChainTask(), ModelConfig(alpha=0.5), TrainConfig(), 7).endswith(changed)
 
 
 def test_the_defaults_that_names_leave_out_stay_what_they_are():
