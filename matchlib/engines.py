@@ -27,6 +27,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from tqdm.auto import tqdm
 
 from matchlib.ensemble import can_join, fit_together
+from matchlib.kinds import examine
 from matchlib.ledger import CONFIGS, Record, is_finite
 from matchlib.presets import Preset, RunSpec
 from matchlib.record import RunError, make, provenance, undivided
@@ -56,18 +57,20 @@ def train_text(text: str) -> str:
 
 def train_one(spec: RunSpec, device: str = "cpu") -> Record:
     """Train a run and return its record: failed, with the reason, where the training diverges or raises."""
-    state, reason = None, ""
+    state, reason, probed = None, "", {}
     try:
         state = TrainState.new(*spec.parts, device)
         for step in fit(state):
             if not step.loss.isfinite() or (step.evaluation and not is_finite(step.evaluation)):
                 reason = f"The training diverged at step {step.step}: its loss or scores are no longer finite."
                 break
+        else:
+            probed = examine(state)
     except Exception as error:  # whatever a run may raise: it is that run's result, not the end of the sweep
         reason = f"The training stopped with {type(error).__name__}: {_first_line(error)}."
     if state is None:
         return failed(spec, reason)
-    return Record.of(*spec.parts, state.history, state.as_run().provenance, reason)
+    return Record.of(*spec.parts, state.history, state.as_run().provenance, reason, probed)
 
 
 def failed(spec: RunSpec, reason: str) -> Record:
@@ -130,7 +133,8 @@ def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
         for spec, state in zip(group, states):
             bad = next((e.step for e in state.history if not is_finite(e)), None)
             reason = f"The training diverged by step {bad}: its loss or scores are no longer finite." if bad else ""
-            yield Record.of(*spec.parts, state.history, state.as_run().provenance, reason)
+            known, probed = state.as_run().provenance, {} if reason else examine(state)
+            yield Record.of(*spec.parts, state.history, known, reason, probed)
     elif len(group) == 1:
         yield failed(group[0], reason)
     else:

@@ -164,7 +164,8 @@ class _Stack:
         """Measure every member, and add what was found to its history."""
         found = self.numbers(self.named(self.weights), self.noise, asked, ids).tolist()
         means = torch.stack(losses).mean(dim=0).tolist() if losses else [None] * len(found)
-        evaluations = [Evaluation.of(self.states[0].step, *pair) for pair in zip(found, means)]
+        step, n_layers = self.states[0].step, self.states[0].model_config.n_layers
+        evaluations = [Evaluation.of(step, one, n_layers, loss) for one, loss in zip(found, means)]
         for state, one in zip(self.states, evaluations):
             state.history.append(one)
         if self.states[0].step == 0:

@@ -2,7 +2,8 @@
 
 A file FOLDER/NAME.jsonl holds one line a run, in the order in which runs ended. A line counts once its line end is on
 disk: what stands after the last line end was torn by a kill, readers pass over it, and the next writer removes it. A
-damaged line anywhere else is an error. Where a failed run was tried again, the newest line of its key counts.
+damaged line anywhere else is an error. Where a failed run was tried again, the newest line of its key counts. A sweep
+that is complete may be packed: FOLDER/NAME.jsonl.gz holds the same lines in a fifth of the space.
 """
 
 import gc
@@ -18,12 +19,14 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from matchlib.archive import packed, unpacked
 from matchlib.data import ChainTask
 from matchlib.model import ModelConfig
 from matchlib.record import Evaluation, RunError, TrainConfig, make, run_name, undivided
 
 CONFIGS = {"task": ChainTask, "model": ModelConfig, "train": TrainConfig}
 MEASURED = tuple(f.name for f in fields(Evaluation))
+OF_NOISE = ("alpha", "beta")  # columns of runs with noise alone
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Record:
     """What is kept of a run of a sweep: all but its weights, in about 3 KB.
 
     key: `run_name` of configs and seed. columns: what was measured, a list a quantity (the fields of `Evaluation`),
-    with 5 significant digits. status: "done", or "failed" with the reason in one sentence.
+    with 5 significant digits. status: "done", or "failed" with the reason in one sentence. probed: what probes and
+    patches found of the trained model (see `matchlib.kinds`), by name.
     """
 
     key: str
@@ -43,6 +47,7 @@ class Record:
     status: str
     reason: str
     provenance: dict = field(repr=False)
+    probed: dict = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -54,12 +59,15 @@ class Record:
         history: Iterable[Evaluation],
         provenance: dict,
         reason: str = "",
+        probed: dict | None = None,
     ) -> "Record":
         """The record of a run that ended; with a reason, of one that failed."""
         finite = [asdict(e) for e in history if is_finite(e)]  # after a divergence there are no numbers that JSON has
         columns = {name: [_short(e[name]) for e in finite] for name in MEASURED}
+        columns = {name: values for name, values in columns.items() if name not in OF_NOISE or any(values)}
+        probed = {name: _short(value) for name, value in (probed or {}).items()}
         key, status = run_name(task, model, train, seed), "failed" if reason else "done"
-        return cls(key, task, model, train, seed, columns, status, reason, provenance)
+        return cls(key, task, model, train, seed, columns, status, reason, provenance, probed)
 
     @classmethod
     def read(cls, line: str | bytes, known: dict | None = None) -> "Record":
@@ -71,17 +79,18 @@ class Record:
             if text not in known:
                 known[text] = make(made, kept[name])
             configs.append(known[text])
-        if set(kept["history"]) != set(MEASURED) or kept["status"] not in ("done", "failed"):
+        if set(kept["history"]) | set(OF_NOISE) != set(MEASURED) or kept["status"] not in ("done", "failed"):
             raise ValueError("other quantities, or another status")
-        rest = (kept["history"], kept["status"], kept["reason"], kept["provenance"])
+        rest = (kept["history"], kept["status"], kept["reason"], kept["provenance"], kept.get("probed", {}))
         return cls(kept["key"], *configs, kept["seed"], *rest)
 
     @property
     def line(self) -> str:
         """The record as one line of JSON, without the line end."""
         kept = {"key": self.key, "seed": self.seed, "status": self.status, "reason": self.reason}
-        kept |= {name: asdict(getattr(self, name)) for name in CONFIGS}
+        kept |= {name: _changed(getattr(self, name)) for name in CONFIGS}
         kept |= {"provenance": self.provenance, "history": self.columns}
+        kept |= {"probed": self.probed} if self.probed else {}
         return json.dumps(kept, separators=(",", ":"), allow_nan=False)
 
     @property
@@ -92,7 +101,7 @@ class Record:
     def column(self, name: str) -> np.ndarray:
         """A quantity over the evaluations: [evaluation], or [evaluation, layer] for scores. Raises ValueError."""
         if name not in self.columns:
-            raise ValueError(f"column={name!r} is not kept: choose one of {', '.join(MEASURED)}.")
+            raise ValueError(f"column={name!r} is not kept: choose one of {', '.join(self.columns)}.")
         return np.array(self.columns[name])
 
     @property
@@ -182,10 +191,14 @@ class Ledger:
                 new = file.read()
         except OSError as error:
             raise RunError(f"{self.path} cannot be read ({error.strerror}): check its permissions.") from None
+        self.add(new)
+
+    def add(self, content: bytes) -> None:
+        """Take in the whole lines of some content. Raises RunError for a line that is no record."""
         collecting = gc.isenabled()
         gc.disable()  # millions of numbers and no cycle: collecting between them takes five times as long as reading
         try:
-            for line in new[: new.rfind(b"\n") + 1].splitlines(keepends=True):
+            for line in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
                 self._add(line)
         finally:
             if collecting:
@@ -205,17 +218,24 @@ class Ledger:
 
 
 def load(path: str | Path) -> list[Record]:
-    """The records of a file, each key once. Raises RunError where the file is missing, or a line in it damaged."""
-    if not Path(path).exists():
-        raise RunError(f"There are no records at {path}: run the sweep, or give another path.")
+    """The records of a file or, where there is none, of the packed one beside it; each key once.
+
+    Raises RunError where both are missing, or a line is damaged.
+    """
     ledger = Ledger(path)
-    ledger.refresh()
+    if ledger.path.exists():
+        ledger.refresh()
+    elif packed(path).exists():
+        ledger.add(unpacked(path))
+    else:
+        raise RunError(f"There are no records at {path}: run the sweep, or give another path.")
     return ledger.records
 
 
 def table(records: Iterable[Record], *names: str) -> dict[str, np.ndarray]:
     """Columns for plots, an entry a record: configs ("model.gamma"), "seed", "key", "status", "reason", "matched"
-    (a step, nan where it never matched), "seconds", or a quantity at the last evaluation ("test"). Raises ValueError.
+    (a step, nan where it never matched), "seconds", a quantity at the last evaluation ("test"), or what was found of
+    the trained model ("probed.twins", nan where it was not asked). Raises ValueError.
     """
     records = list(records)
     return {name: _array([_value(r, name) for r in records]) for name in names}
@@ -231,11 +251,13 @@ def _value(record: Record, name: str):
         return float("nan") if record.matched is None else float(record.matched)
     if name == "seconds":
         return record.provenance.get("seconds", float("nan"))
+    if config == "probed":
+        return record.probed.get(key, float("nan"))
     if name in MEASURED:
-        return record.columns[name][-1] if record.columns[name] else float("nan")
+        return record.columns[name][-1] if record.columns.get(name) else float("nan")
     raise ValueError(
         f"name={name!r} is not known: use a config's field such as 'model.gamma', seed, key, status, reason, matched, "
-        f"seconds, {', '.join(MEASURED)}."
+        f"seconds, {', '.join(MEASURED)}, 'probed.NAME'."
     )
 
 
@@ -247,6 +269,11 @@ def _array(values: list) -> np.ndarray:
     made = np.empty(len(values), dtype=object)
     made[:] = [tuple(v) if isinstance(v, list) else v for v in values]
     return made
+
+
+def _changed(config) -> dict:
+    """The fields of a config that are not at their defaults, as in a run's name: the file is a fifth shorter."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if getattr(config, f.name) != f.default}
 
 
 def _short(value: float | tuple) -> float | list:

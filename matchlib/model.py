@@ -200,6 +200,13 @@ class Transformer(nn.Module):
         block, part = self._part(layer, head)
         return block.w_vo() if head is None else block.w_v[:, part] @ block.w_o[part]
 
+    def noise_scalars(self) -> list[Float[Tensor, "layer"]]:
+        """alpha of layers 1, 2, ... and beta of layers 0, 1, ..., where the model has noise; else nothing."""
+        if self.cfg.noise == "none":
+            return []
+        alpha = [torch.stack([block.alpha for block in self.blocks[1:]])] if self.cfg.n_layers > 1 else []
+        return [*alpha, torch.stack([block.beta for block in self.blocks])]
+
     def _part(self, layer: int, head: int | None) -> tuple[Block, slice]:
         for name, value, n in (("layer", layer, self.cfg.n_layers), ("head", head or 0, self.cfg.n_heads)):
             if type(value) is not int or not 0 <= value < n:

@@ -103,13 +103,14 @@ def both_scores(h: Float[Tensor, "query key"]) -> Float[Tensor, "2"]:
 def numbers(model: Transformer, asked: Sequence[Questions], ids: Int[Tensor, "token"]) -> Float[Tensor, "number"]:
     """The loss on the first of some sets of questions, the accuracy on each, then both scores of each matching layer.
 
+    Last come the scalars of the noise, where there is any: alpha of layers 1, 2, ..., and beta of layers 0, 1, ...
     One tensor, in the order of `record.Evaluation.of`: to read it is the one wait for the device.
     """
     logits = [model(tokens) for tokens, _ in asked]
     loss = F.cross_entropy(logits[0], asked[0][1])
     accuracy = [(x.argmax(dim=-1) == answer).float().mean() for x, (_, answer) in zip(logits, asked)]
     scores = [both_scores(matching_matrix(model, layer, ids)) for layer in range(1, model.cfg.n_layers)]
-    return torch.cat([torch.stack([loss, *accuracy]), *scores])
+    return torch.cat([torch.stack([loss, *accuracy]), *scores, *model.noise_scalars()])
 
 
 @torch.no_grad()

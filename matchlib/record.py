@@ -88,12 +88,16 @@ class Evaluation:
     ood: float  # on chains of tokens that training never shows (all but two)
     matching: tuple[float, ...]  # matching score of layers 1, 2, ... over the tokens 1..n_tokens
     argmax: tuple[float, ...]  # argmax score of the same layers and tokens
+    alpha: tuple[float, ...] = ()  # with noise: its scalars in W_qk of layers 1, 2, ...
+    beta: tuple[float, ...] = ()  # and in W_vo of layers 0, 1, ...
 
     @classmethod
-    def of(cls, step: int, found: Sequence[float], loss: float | None = None) -> "Evaluation":
+    def of(cls, step: int, found: Sequence[float], n_layers: int, loss: float | None = None) -> "Evaluation":
         """From what `probe.numbers` found on fit, train, test, ood. loss: None takes the one that stands in `found`."""
-        first, accuracy, scores = found[0], found[1:5], found[5:]
-        return cls(step, first if loss is None else loss, *accuracy, tuple(scores[::2]), tuple(scores[1::2]))
+        first, accuracy, end = found[0], found[1:5], 5 + 2 * (n_layers - 1)
+        scores, alpha, beta = found[5:end], found[end : end + n_layers - 1], found[end + n_layers - 1 :]
+        first = first if loss is None else loss
+        return cls(step, first, *accuracy, *map(tuple, (scores[::2], scores[1::2], alpha, beta)))
 
 
 class RunError(Exception):

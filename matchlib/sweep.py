@@ -20,14 +20,17 @@ import torch
 from joblib import cpu_count
 from tqdm.auto import tqdm
 
+from matchlib.archive import unpack
 from matchlib.engines import Engine, cluster, ensembles, processes
-from matchlib.grids import Grid
+from matchlib.grids import Grid, Joined
 from matchlib.ledger import Ledger, Record, load, matched, table
 from matchlib.presets import RunSpec
 from matchlib.record import RunError
 from matchlib.train import pick_device
 
-__all__ = ["Grid", "Ledger", "Plan", "Record", "choose_engine", "cores", "load", "matched", "plan", "run_grid", "table"]
+__all__ = [
+    "Grid", "Ledger", "Plan", "Record", "choose_engine", "cores", "load", "matched", "plan", "run_grid", "table",
+]  # fmt: skip
 
 ENGINES: dict[str, Callable[[int], Engine]] = {
     "processes": lambda workers: partial(processes, workers=workers),
@@ -40,7 +43,7 @@ MEMBERS = 64  # runs trained as one on a GPU, where nothing else is said
 class Plan:
     """What a sweep has and what it lacks."""
 
-    grid: Grid
+    grid: Grid | Joined
     ledger: Ledger
     todo: dict[str, RunSpec]  # by key
     total: int
@@ -49,9 +52,10 @@ class Plan:
     seconds: float | None  # a run's median so far
 
 
-def plan(grid: Grid, folder: str | Path = "sweeps", retry_failed: bool = False) -> Plan:
+def plan(grid: Grid | Joined, folder: str | Path = "sweeps", retry_failed: bool = False) -> Plan:
     """What FOLDER/NAME.jsonl holds of a grid, and what is still to do. Raises RunError for a damaged file."""
     ledger = Ledger(Path(folder) / f"{grid.name}.jsonl")
+    unpack(ledger.path)
     ledger.refresh()
     specs = {spec.name: spec for spec in grid.specs()}
     kept = {key: ledger.newest(key) for key in specs}
@@ -63,7 +67,7 @@ def plan(grid: Grid, folder: str | Path = "sweeps", retry_failed: bool = False) 
 
 
 def run_grid(
-    grid: Grid,
+    grid: Grid | Joined,
     folder: str | Path = "sweeps",
     engine: Engine | None = None,
     *,

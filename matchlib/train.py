@@ -254,7 +254,8 @@ class Supply:
     def measure(self, state: TrainState) -> Evaluation:
         """What there is to say of the model as it stands."""
         loss = torch.stack(state.losses).mean().item() if state.losses else None
-        return Evaluation.of(state.step, numbers(state.model, self.asked, self.ids).tolist(), loss)
+        found = numbers(state.model, self.asked, self.ids).tolist()
+        return Evaluation.of(state.step, found, state.model_config.n_layers, loss)
 
     def _draw(self, n: int, split: str, *purpose: str | int) -> Questions:
         drawn = self.task.sample(n, split, generator=seeded(self.seed, *purpose))

@@ -23,7 +23,7 @@ from sweep_work import here
 from matchlib import __main__ as command
 from matchlib import sweep
 from matchlib.engines import processes, spec_of, text_of, train_one
-from matchlib.grids import GRIDS, Grid, named_grid
+from matchlib.grids import GRIDS, Grid, Joined, named_grid
 from matchlib.ledger import Ledger, matched
 from matchlib.presets import PRESETS, RunSpec
 from matchlib.record import Evaluation, RunError, run_name
@@ -63,6 +63,24 @@ def test_a_grid_is_every_combination_once_in_the_order_of_its_axes(gammas, rates
     assert found == list(product(gammas, rates, hops, seeds))
     assert len({s.name for s in specs}) == len(specs)
     assert all(s.preset == replace(TINY, task=s.preset.task, model=s.preset.model, train=s.preset.train) for s in specs)
+
+
+def test_fields_that_are_joined_take_one_value():
+    made = Grid("g", "", TINY, {"model.alpha+model.beta": (0.0, 1.0), "model.gamma": (0.5, 0.7)}, [0]).presets()
+    assert [(p.model.alpha, p.model.beta) for p in made] == [(0.0, 0.0)] * 2 + [(1.0, 1.0)] * 2
+    with pytest.raises(ValueError, match="is not a field that can vary"):
+        Grid("g", "", TINY, {"model.alpha+model.betta": (0.0,)}, [0])
+
+
+def test_joined_grids_are_one_sweep():
+    parts = [Grid(name, "", TINY, {"model.gamma": (gamma,)}, [0, 1]) for name, gamma in (("a", 0.4), ("b", 0.6))]
+    assert Joined("both", "", tuple(parts)).specs() == [s for part in parts for s in part.specs()]
+
+
+def test_seeds_that_choose_are_not_seeds_that_are_reported():
+    by = {name: {spec.seed for spec in GRIDS[name].specs()} for name in GRIDS}
+    for chosen, reported in (("tuning", "phase"), ("tuning", "longer"), ("noise_tuning", "noise")):
+        assert len(by[reported]) >= 5 and not by[chosen] & by[reported]
 
 
 def test_a_task_brings_its_own_vocabulary_and_positions():
@@ -120,6 +138,32 @@ def test_a_record_comes_back_from_its_line(history, seed, reason):
         assert all(abs(a - b) <= 5e-5 * abs(b) for a, b in pairs)
     assert [list(row) for row in record.column("matching")] == [list(e.matching) for e in record.history]
     assert record.matched == matched(record.history)
+
+
+def test_a_record_without_noise_has_no_scalars_and_one_with_noise_has():
+    plain = Evaluation(0, 1.0, *[0.5] * 4, (0.1, 0.2), (0.0, 1.0))
+    noisy = replace(plain, alpha=(1.0, 1 / 3), beta=(0.0, 1.0, 2.0))
+    both = {"plain": plain, "noisy": noisy}
+    of = {name: Record.of(*EIGHT[0].parts, [one], {"seconds": 1.0}) for name, one in both.items()}
+    assert "alpha" not in of["plain"].columns and np.isnan(table([of["plain"]], "alpha")["alpha"]).all()
+    assert of["noisy"].column("alpha").tolist() == [[1.0, 0.33333]] and of["noisy"].history[0].beta == (0.0, 1.0, 2.0)
+    assert Record.read(of["noisy"].line) == of["noisy"] and Record.read(of["plain"].line) == of["plain"]
+    with pytest.raises(ValueError, match="column='alpha' is not kept: choose one of step, loss"):
+        of["plain"].column("alpha")
+
+
+def test_what_was_probed_is_kept_and_comes_back():
+    record = Record.of(*EIGHT[0].parts, [], {"seconds": 1.0}, probed={"middle": 1 / 3, "least": [0.0, 1.0]})
+    assert record.probed == {"middle": 0.33333, "least": [0.0, 1.0]} and Record.read(record.line) == record
+    found = table([record, replace(record, probed={})], "probed.middle")["probed.middle"]
+    assert found[0] == 0.33333 and np.isnan(found[1])
+
+
+def test_a_worker_examines_what_it_trained():
+    mini = PRESETS["mini"]
+    record = train_one(RunSpec(replace(mini, train=replace(mini.train, steps=2, n_eval=50)), 0))
+    assert {"middle", "renamed_twin", "broken_stranger", "least", "trace", "ood_as_long"} <= set(record.probed)
+    assert train_one(replace(EIGHT[0], preset=TWENTY)).probed == {}, "three edges leave no other node"
 
 
 def test_a_run_travels_to_a_worker_as_text():
