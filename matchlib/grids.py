@@ -13,7 +13,10 @@ DECIDED_BY_THE_TASK = ("model.vocab_size", "model.n_pos")
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of some values, on every seed. axes: values by field, e.g. {"model.gamma": (0.5, 0.7)}."""
+    """Every combination of some values, on every seed. axes: values by field, e.g. {"model.gamma": (0.5, 0.7)}.
+
+    Fields that are joined by "+" take the same value: "model.alpha+model.beta".
+    """
 
     name: str
     about: str  # one line: what is it run for?
@@ -29,7 +32,7 @@ class Grid:
         known = [f"{f.name}.{g.name}" for f in fields(Preset) for g in fields(getattr(self.base, f.name))]
         known = [axis for axis in known if axis not in DECIDED_BY_THE_TASK]
         for axis, values in self.axes.items():
-            if axis not in known:
+            if not set(axis.split("+")) <= set(known):
                 raise ValueError(f"axis={axis!r} is not a field that can vary: choose from {', '.join(known)}.")
             if not values:
                 raise ValueError(f"axis={axis!r} has no values: give at least one, or leave it out.")
@@ -47,8 +50,9 @@ class Grid:
         for values in product(*self.axes.values()):
             changed = {f.name: {} for f in fields(Preset)}
             for axis, value in zip(self.axes, values):
-                config, name = axis.split(".")
-                changed[config][name] = value
+                for part in axis.split("+"):
+                    config, name = part.split(".")
+                    changed[config][name] = value
             task, model, train = (replace(getattr(self.base, config), **new) for config, new in changed.items())
             made.append(Preset(task, fitted(model, task), train))
         return made
@@ -56,6 +60,19 @@ class Grid:
     def specs(self) -> list[RunSpec]:
         """Every run: the seeds of the first setting, then those of the next."""
         return [RunSpec(preset, seed) for preset in self.presets() for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Several grids as one sweep, in one file: where a setting decides what another field may be."""
+
+    name: str
+    about: str
+    grids: tuple[Grid, ...]
+
+    def specs(self) -> list[RunSpec]:
+        """Every run, grid by grid."""
+        return [spec for grid in self.grids for spec in grid.specs()]
 
 
 LEARNING_RATES, GAMMAS = (3e-3, 5e-3, 8e-3), (0.6, 0.7, 0.8)
@@ -71,7 +88,113 @@ _EVERY = (
     Grid("fresh", "does `small` hold on ten seeds that had no say?", PRESETS["small"], {}, range(100, 110)),
     Grid("seeds", "how often does `small` succeed? a hundred seeds", PRESETS["small"], {}, range(1000, 1100)),
 )
-GRIDS: dict[str, Grid] = {grid.name: grid for grid in _EVERY}
+VALIDATION = (10, 11)  # seeds that choose learning rates: their chains are in no training and no test of the others
+REPORTED = range(100, 105)  # seeds whose tests are reported
+RATES, PHASE_GAMMAS = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2), (0.3, 0.5, 0.7, 0.9, 1.1, 1.3)
+CONDITIONS = {"train.split": ("train", "any"), "model.d_head": (4, 32)}  # the residue rule; the rank of W_qk and W_vo
+ARMS = {"model.noise": ("identity", "gaussian", "orthogonal"), "model.alpha+model.beta": (0.0, 0.3, 1.0)}
+_MINI = PRESETS["mini"]
+BEST_RATE = {"post": 4e-3, "pre": 4e-3}  # by `tuning`: the highest mean over gamma and seeds
+BEST_NOISE_RATE = {  # by `noise_tuning` and `matchlib.arms.best_rate`: split, d_head, noise, start of its scalars
+    ("any", 4, "none", 0.0): 0.004, ("any", 4, "identity", 0.0): 0.008,
+    ("any", 4, "identity", 1.0): 0.016, ("any", 4, "gaussian", 0.0): 0.016,
+    ("any", 4, "gaussian", 1.0): 0.016, ("any", 4, "orthogonal", 0.0): 0.008,
+    ("any", 4, "orthogonal", 1.0): 0.008, ("any", 32, "none", 0.0): 0.004,
+    ("any", 32, "identity", 0.0): 0.004, ("any", 32, "identity", 1.0): 0.016,
+    ("any", 32, "gaussian", 0.0): 0.008, ("any", 32, "gaussian", 1.0): 0.008,
+    ("any", 32, "orthogonal", 0.0): 0.004, ("any", 32, "orthogonal", 1.0): 0.004,
+    ("train", 4, "none", 0.0): 0.008, ("train", 4, "identity", 0.0): 0.008,
+    ("train", 4, "identity", 1.0): 0.002, ("train", 4, "gaussian", 0.0): 0.008,
+    ("train", 4, "gaussian", 1.0): 0.008, ("train", 4, "orthogonal", 0.0): 0.016,
+    ("train", 4, "orthogonal", 1.0): 0.016, ("train", 32, "none", 0.0): 0.008,
+    ("train", 32, "identity", 0.0): 0.004, ("train", 32, "identity", 1.0): 0.002,
+    ("train", 32, "gaussian", 0.0): 0.004, ("train", 32, "gaussian", 1.0): 0.008,
+    ("train", 32, "orthogonal", 0.0): 0.008, ("train", 32, "orthogonal", 1.0): 0.008,
+}  # fmt: skip
+SIZES, DECAYS = (1_000, 10_000, None), (0.01, 0.1, 0.5)
+
+
+def _placed(name: str, about: str, base: Preset, axes: Mapping[str, Sequence]) -> Joined:
+    """Both LayerNorm placements, each at its own learning rate, on the seeds that are reported."""
+    grids = (
+        Grid(f"{name}_{place}", "", base, {"model.layernorm": (place,), "train.lr": (rate,), **axes}, REPORTED)
+        for place, rate in BEST_RATE.items()
+    )
+    return Joined(name, about, tuple(grids))
+
+
+def _longer(base: Preset) -> Preset:
+    return replace(base, train=replace(base.train, steps=12_000, eval_every=400))
+
+
+def _arm(split: str, d_head: int, noise: str, start: float, rate: float) -> Grid:
+    """One way to add noise, in one condition, at its own learning rate."""
+    axes = {"train.split": split, "model.d_head": d_head, "model.noise": noise, "train.lr": rate}
+    axes |= {} if noise == "none" else {"model.alpha+model.beta": start}
+    return Grid(f"{noise}_{split}", "", _MINI, {axis: (value,) for axis, value in axes.items()}, REPORTED)
+
+
+def _pair(name: str, axes: Mapping[str, Sequence]) -> tuple[Grid, Grid]:
+    """No noise and orthogonal noise that starts at 1, each at the learning rate that suits it without a rule."""
+    none = {"model.noise": ("none",), "train.lr": (BEST_NOISE_RATE["any", 4, "none", 0.0],), **axes}
+    noise = {"model.noise": ("orthogonal",), "train.lr": (BEST_NOISE_RATE["any", 4, "orthogonal", 1.0],), **axes}
+    return Grid(f"{name}_none", "", _MINI, none, REPORTED), Grid(f"{name}_noise", "", _MINI, noise, REPORTED)
+
+
+_LOW = {  # orthogonal noise where the rank is low
+    "train.split": ("any",), "model.d_head": (4,), "model.noise": ("orthogonal",),
+    "train.lr": (BEST_NOISE_RATE["any", 4, "orthogonal", 1.0],),
+}  # fmt: skip
+_EVERY += (
+    Grid(
+        "tuning",
+        "lesson 05: which learning rate suits each LayerNorm? validation seeds",
+        _MINI,
+        {"model.layernorm": ("post", "pre"), "train.lr": RATES, "model.gamma": PHASE_GAMMAS},
+        VALIDATION,
+    ),
+    _placed(
+        "phase",
+        "lesson 05: when does matching form? initialisation, LayerNorm, weight decay and data",
+        _MINI,
+        {"model.gamma": PHASE_GAMMAS, "train.weight_decay": DECAYS, "train.n_train": SIZES},
+    ),
+    _placed(
+        "longer",
+        "lesson 05: later, or never? fresh data, four times as long",
+        _longer(_MINI),
+        {"model.gamma": PHASE_GAMMAS},
+    ),
+    Joined(
+        "noise_tuning",
+        "lesson 06: which learning rate suits each noise and start? validation seeds",
+        (
+            Grid("none", "", _MINI, {**CONDITIONS, "train.lr": RATES}, VALIDATION),
+            Grid("noise", "", _MINI, {**CONDITIONS, **ARMS, "train.lr": RATES}, VALIDATION),
+        ),
+    ),
+    Joined(
+        "noise",
+        "lesson 06: every noise and start at its own learning rate, seeds that chose nothing",
+        tuple(_arm(*arm, rate) for arm, rate in BEST_NOISE_RATE.items()),
+    ),
+    Joined(
+        "noise_why",
+        "lesson 06: is it the rank, the start, the shortcut, the data, the words, or only time?",
+        (
+            *_pair("rank", {"train.split": ("any",), "model.d_head": (2, 8, 16)}),
+            *_pair("words", {"train.split": ("any",), "task.n_tokens": (40, 80)}),
+            *_pair("usual", {"train.split": ("any",), "model.gamma": (0.5,), "model.d_head": (4, 32)}),
+            *_pair("fixed", {"train.n_train": (10_000,), "model.d_head": (4, 32)}),
+            *_pair("pre", {"train.split": ("any",), "model.layernorm": ("pre",)}),
+            Grid("read", "", _MINI, {**_LOW, "model.alpha": (1.0,), "model.beta": (0.0,)}, REPORTED),
+            Grid("write", "", _MINI, {**_LOW, "model.alpha": (0.0,), "model.beta": (1.0,)}, REPORTED),
+            Grid("scale", "", _MINI, {**_LOW, "model.alpha+model.beta": (0.1, 3.0)}, REPORTED),
+            Grid("time", "", _longer(_MINI), {"train.split": ("train", "any"), "model.d_head": (4,)}, REPORTED),
+        ),
+    ),
+)
+GRIDS: dict[str, Grid | Joined] = {grid.name: grid for grid in _EVERY}
 
 
 def named_grid(name: str) -> Grid:
