@@ -4,6 +4,7 @@
     python -m matchlib train --preset small --seed 7 --json   train a preset; the last line is its result
     python -m matchlib train --preset small --save out        keep it as out.safetensors and out.json
     python -m matchlib sweep seeds --resume                   run a named grid, or what is left of it
+    python -m matchlib reproduce --claim C2                   the scorecard; --fast trains a part of it again
     python -m matchlib bench small                            how fast is it, and against what? ratios side by side
 
 Exit status: 0 done; 1 the doctor found a failure; 2 a request that cannot be met, and one sentence says why;
@@ -52,8 +53,13 @@ def parser() -> Parser:
     sweep.add_argument(
         "--workers", type=int, help="runs at a time (default: one a core, 64 on a GPU; with --dask, all)"
     )
+    sweep.add_argument("--pack", action="store_true", help="when all runs are done keep them as NAME.jsonl.gz, smaller")
     sweep.add_argument("--dask", metavar="ADDRESS", help="train on a Dask cluster, e.g. tcp://127.0.0.1:8786")
     sweep.add_argument("--json", action="store_true", help="print what there is at the end as JSON, on the last line")
+    again = commands.add_parser("reproduce", help="the paper's claims, our numbers and verdicts", allow_abbrev=False)
+    again.add_argument("--claim", metavar="ID", help="one claim, such as C2 (default: all)")
+    again.add_argument("--fast", action="store_true", help="train a small part of each claim again: minutes")
+    again.add_argument("--json", action="store_true", help="print the scorecard as JSON, on the last line")
     bench = commands.add_parser("bench", help="ratios against straightforward code and peers", allow_abbrev=False)
     bench.add_argument("cases", nargs="*", metavar="CASE", help="some of --list (default: all, about 15 minutes)")
     bench.add_argument("--list", action="store_true", help="the cases, one a line")
@@ -107,6 +113,7 @@ def train(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace, typed: list[str]) -> int:
     """Run what a named grid lacks and say what there is; 130 where it was interrupted, and how to go on."""
+    from matchlib.archive import pack
     from matchlib.grids import GRIDS, named_grid
     from matchlib.record import RunError
     from matchlib.sweep import choose_engine, cores, plan, run_grid
@@ -126,6 +133,8 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
         print(why, file=sys.stderr)
         run_grid(grid, args.folder, engine, resume=args.resume, retry_failed=args.retry_failed)
         now = plan(grid, args.folder)
+        if args.pack and not now.todo:
+            pack(now.ledger.path)
     except (ValueError, RunError) as error:
         raise Refusal(str(error)) from None
     except KeyboardInterrupt:
@@ -140,6 +149,40 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
     else:
         print(outlook(now, args.workers or cores()))
     return 0
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """Print the scorecard, and with --fast whether a part of it comes out again; 130 where that was interrupted."""
+    from matchlib import again, claims
+    from matchlib.record import RunError
+    from matchlib.runs import SHIPPED
+
+    found, whole = {}, True
+    try:
+        chosen = claims.scorecard(SHIPPED, args.claim)
+        if not args.json:
+            print(claims.text(chosen), flush=True)
+        asked = again.parts(SHIPPED, args.claim) if args.fast else []
+        specs = again.specs(asked)
+        try:
+            for record in again.trained(specs) if specs else ():
+                found[record.key] = record
+        except KeyboardInterrupt:
+            whole = False
+        answers = [answer for part in asked if (answer := again.answer(part, found))]
+    except (ValueError, RunError) as error:
+        raise Refusal(str(error)) from None
+    if args.json and whole:
+        kept = {"claims": claims.as_json(chosen)} | ({"fast": [vars(a) for a in answers]} if args.fast else {})
+        print(json.dumps(kept, allow_nan=False))
+    elif args.fast:
+        print("Trained again from nothing:" if asked else "No claim that was asked for has a part to train.")
+        for answer in answers:
+            print(f"  {answer.claim} {'agrees' if answer.agrees else 'does not agree'}: {answer.said}.")
+    if not whole:
+        ended = f"{len(found)} of {len(specs)} runs were trained, {len(answers)} of {len(asked)} claims can be told"
+        print(f"Interrupted: {ended}; nothing is kept.", file=sys.stderr)
+    return 0 if whole else 130
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -229,7 +272,7 @@ def main(argv: list[str] | None = None) -> int:
             return doctor()
         if args.command == "sweep":
             return sweep(args, sys.argv[1:] if argv is None else argv)
-        return train(args) if args.command == "train" else bench(args)
+        return {"train": train, "reproduce": reproduce, "bench": bench}[args.command](args)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2

@@ -6,18 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import claims_work
 import pytest
 import sweep_work
 import torch
 
 from matchlib import __main__ as command
-from matchlib import doctor, record, sweep
+from matchlib import again, claims, doctor, engines, record, runs, sweep
 from matchlib import train as training
+from matchlib.cells import Spread
 from matchlib.grids import GRIDS
-from matchlib.presets import PRESETS
+from matchlib.presets import PRESETS, RunSpec
 from matchlib.record import Run
+from matchlib.verdicts import Comparison
 
 TINY = ["train", "--preset", "tiny", "--device", "cpu"]
 
@@ -237,3 +241,74 @@ def test_train_says_where_it_trains_and_why(asked, why, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert command.main(["train", "--preset", "tiny", "--steps", "2", *asked]) == 0
     assert f"Training tiny alone on cpu, {why}; 'sweep' trains many." in capsys.readouterr().err
+
+
+@pytest.fixture
+def scored(tmp_path, monkeypatch):
+    """A folder of records that no training made, in place of the shipped ones."""
+    monkeypatch.setattr(runs, "SHIPPED", claims_work.fill(tmp_path))
+    return tmp_path
+
+
+def test_reproduce_prints_a_claim_with_its_numbers_command_and_records(scored, capsys):
+    assert command.main(["reproduce", "--claim", "C2"]) == 0
+    out, err = capsys.readouterr()
+    said = " ".join(out.split())
+    assert out.startswith("C2\n") and "C3" not in out and err == ""
+    assert "5 seeds a side, 3,000 steps: better in 4 of 4 settings" in said and "-> reproduced" in said
+    assert "records phase.jsonl, longer.jsonl" in said
+    assert "command python -m matchlib sweep phase --folder course/runs" in said
+
+
+def test_reproduce_ends_with_json(scored, capsys):
+    assert command.main(["reproduce", "--json"]) == 0
+    kept = last_json(capsys.readouterr().out)
+    assert list(kept) == ["claims"] and [claim["id"] for claim in kept["claims"]] == list(claims.CLAIMS)
+
+
+def test_reproduce_refuses_in_one_sentence(scored, capsys):
+    assert "claim='C9' is not known: choose one of C1, " in refused(capsys, "reproduce", "--claim", "C9")
+    (scored / "noise.jsonl").unlink()
+    said = refused(capsys, "reproduce", "--fast")
+    assert "noise.jsonl is missing" in said and "sweep noise --folder course/runs" in said
+
+
+@pytest.fixture
+def quickly(scored, monkeypatch):
+    """A part of one claim that takes seconds: two short runs of `mini`, held to what they came to before."""
+    mini = PRESETS["mini"]
+    short = replace(mini, train=replace(mini.train, steps=20, warmup=5, eval_every=10, n_eval=50))
+    kept = [engines.train_one(RunSpec(short, seed)) for seed in (1, 2)]
+    whole = Comparison({}, Spread((100.0,)), Spread((200.0,)))
+    part = again.Part("C2", "one short run against another", (kept[0],), (kept[1],), whole)
+    monkeypatch.setattr(again, "parts", lambda folder, only: [part] if only in (None, "C2") else [])
+    return part
+
+
+def test_reproduce_fast_trains_and_says_whether_it_agrees(quickly, capsys):
+    assert command.main(["reproduce", "--claim", "C2", "--fast"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("  C2 agrees: one short run against another: silent (effect 0.50)")
+    assert last.endswith("2 of 2 runs end in the same kind of solution.")
+    assert command.main(["reproduce", "--claim", "C2", "--fast", "--json"]) == 0
+    (answer,) = last_json(capsys.readouterr().out)["fast"]
+    assert (answer["claim"], answer["agrees"], answer["runs"], answer["same_kind"]) == ("C2", True, 2, 2)
+
+
+def test_reproduce_fast_has_nothing_to_train_for_lessons_to_come(quickly, capsys):
+    assert command.main(["reproduce", "--claim", "C5", "--fast"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "No claim that was asked for has a part to train."
+
+
+def test_an_interrupted_reproduce_says_what_was_done(quickly, capsys, monkeypatch):
+    def stopped(specs):
+        yield quickly.a[0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(again, "processes", lambda specs, workers: stopped(specs))
+    assert command.main(["reproduce", "--claim", "C2", "--fast"]) == 130
+    out, err = capsys.readouterr()
+    assert "agrees" not in out and "Traceback" not in err
+    assert err.splitlines()[-1] == (
+        "Interrupted: 1 of 2 runs were trained, 0 of 1 claims can be told; nothing is kept."
+    )
