@@ -19,10 +19,11 @@ A file imports only from floors below its own.
 | 4 | `construct.py` | the network built by hand: weights written down from orthogonal matrices, nothing trained |
 | 4 | `flow.py` | the figures of one question: its graph, and the way of information through the layers |
 | 5 | `train.py` | one loop as a generator of immutable steps; schedules; stop and resume |
-| 5 | `ledger.py` | the records of many runs in one file: appended so that a kill loses none, and read fast |
 | 5 | `patch.py` | cut, redirect, exchange and ablate what flows inside, and hear what the model then says |
 | 5 | `maps.py` | heat maps: which token matches which, and is a kernel diagonal where its factors are not? |
-| 6 | `presets.py` | three recipes by name: `tiny`, `small`, `paper`; a run to do: a recipe and a seed |
+| 5 | `archive.py` | a complete file of records, packed: the same text in a fifth of the space |
+| 6 | `ledger.py` | the records of many runs in one file: appended so that a kill loses none, and read fast |
+| 6 | `presets.py` | four recipes by name: `tiny`, `mini`, `small`, `paper`; a run to do: a recipe and a seed |
 | 6 | `causes.py` | what an experiment is: a change, and the token that a hypothesis then predicts |
 | 6 | `reading.py` | which layer reads which token of the path: a table for any number of hops and layers |
 | 6 | `completeness.py` | is the circuit all of it? faithfulness and completeness, over every part of the circuit |
@@ -30,6 +31,7 @@ A file imports only from floors below its own.
 | 6 | `plots.py` | every figure by one name: takes arrays and records, returns a matplotlib Figure, trains nothing |
 | 6 | `ask.py` | a panel that puts a chain of your own to a trained model, and cuts its attention |
 | 6 | `explorer.py` | a panel that shows what a task asks, and the guessers to beat |
+| 6 | `kinds.py` | which kind of solution did a training find? probes and patches decide |
 | 7 | `interventions.py` | how each experiment of lesson 04 changes a model, and the token that it predicts |
 | 7 | `causal_plots.py` | figures of causes: predictions that came true, which layer reads what, what width buys |
 | 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
@@ -37,17 +39,29 @@ A file imports only from floors below its own.
 | 7 | `live.py` | a panel that trains a model while you watch |
 | 7 | `movie.py` | a panel that plays the matching matrices of a run over its training |
 | 7 | `runs.py` | the named runs of the course: loaded where they are shipped, trained where they are not |
+| 7 | `cells.py` | the runs of a sweep as cells: the seeds of one setting, a measure of each, and their spread |
+| 7 | `development.py` | how a run comes to be, from inside: norms, condensation and kernels at its snapshots |
 | 8 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
 | 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
 | 8 | `doctor.py` | is this machine ready for the course? one check a line, with the remedy |
+| 8 | `verdicts.py` | how a claim is judged: comparisons of settings that differ in one field, and a verdict by rule |
+| 8 | `arms.py` | runs with noise, sorted: which belong together, which learning rate suits them, who is faster |
+| 8 | `wording.py` | how the axes, values and cells of a sweep are named and shaded on a page |
 | 9 | `findings.py` | what the experiments of lesson 04 found on the shipped models |
 | 9 | `trials.py` | questions put to a changed model: what is predicted, what is said, and the count |
 | 9 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
+| 9 | `phase_plots.py` | figures of "when does it form?": phase diagrams, kinds, learning rates, horizons |
+| 9 | `noise_weights.py` | figures of what noise does to the weights: its scalars over training, the rank of W_qk |
+| 10 | `noise_plots.py` | figures of "can we help it form?": who generalises when, and at which learning rate |
 | 10 | `lab.py` | a panel that breaks a model in one place, and holds a prediction to what it then says |
 | 10 | `bench.py` | how fast is it, and against what? ratios side by side |
-| 11 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
-| 11 | `__main__.py` | the commands: `python -m matchlib doctor`, `train`, `sweep` and `bench` |
+| 10 | `phase.py` | a panel that opens the runs behind a cell of a phase diagram, and trains one of them again |
+| 10 | `claims.py` | the scorecard: what the paper claims, what our records say, and how to make them again |
+| 11 | `noise_lab.py` | a panel that sets an arm with noise beside none: curves, and its scalars over training |
+| 11 | `again.py` | a small part of each claim trained again from nothing, and held to the records |
+| 12 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
+| 12 | `__main__.py` | the commands: `python -m matchlib doctor`, `train`, `sweep`, `reproduce` and `bench` |
 """
 
 from importlib.metadata import PackageNotFoundError, version

@@ -18,6 +18,7 @@ from matchlib.kinds import KINDS, kind
 from matchlib.ledger import Record, table
 
 GENERAL = 0.95
+HELPS, HARMS = 0.8, 0.2  # probabilities of superiority that are called better and worse
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from math import ceil, floor, inf
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from textwrap import fill
 
 from matchlib.archive import packed
+from matchlib.arms import rank
 from matchlib.cells import kind_of
 from matchlib.evidence import SUPPORTED, Count, Finding
 from matchlib.findings import HELD_OUT
@@ -22,7 +23,7 @@ from matchlib.kinds import ANOTHER, MATCHING
 from matchlib.ledger import Record, load, matched
 from matchlib.record import Evaluation, Run, RunError
 from matchlib.runs import RUNS, SHIPPED
-from matchlib.verdicts import NOT_JUDGED, Claim, Scale, Verdict, compared, judge, mechanism, pooled, steps, told, versus
+from matchlib.verdicts import NOT_JUDGED, Claim, Scale, Verdict, compared, judge, mechanism, pooled, told, versus
 
 USUAL, SMALLER = 0.5, (0.7, 0.9, 1.1, 1.3)  # gamma
 TUNED_A_SIDE = ("train.lr", "model.alpha", "model.beta")  # noise: each side takes the best of these
@@ -216,17 +217,16 @@ def noise_arms(folder: Path) -> list[Record]:
     for r in records(folder, "noise_tuning.jsonl"):
         tuned.setdefault(arm(r), []).append(r)
 
-    def rank(one: tuple) -> tuple:
+    def order(one: tuple) -> tuple:
         if one not in tuned:
             again = command_for("noise_tuning.jsonl")
             raise RunError(f"noise_tuning.jsonl holds no run of {one}: go on with it by '{again} --resume'.")
-        hits = [step for step in steps(tuned[one]).values if step < inf]
-        return -len(hits), median(hits or [inf]), -fmean(sum(r.columns["test"][-1:]) for r in tuned[one]), one
+        return rank(tuned[one]), one
 
     reported = records(folder, "noise.jsonl")
     best: dict[tuple, tuple] = {}
     for one in sorted({arm(r) for r in reported}):
-        best[one[:3]] = min(one, best.get(one[:3], one), key=rank)
+        best[one[:3]] = min(one, best.get(one[:3], one), key=order)
     return [r for r in reported if arm(r) in best.values()]
 
 

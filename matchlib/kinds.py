@@ -36,7 +36,7 @@ MATCHING, ANOTHER, SHORTCUT, MEMORISING, UNLEARNED = KINDS = (
     "matching", "another way", "residue shortcut", "memorising", "not learned",
 )  # fmt: skip
 N = 400  # questions asked of each model
-SOLVED, STEERED, LEARNED, COSTLY = 0.9, 0.8, 0.8, 0.25
+SOLVED, STEERED, LEARNED, COSTLY, APART = 0.9, 0.8, 0.8, 0.25, 0.1
 
 
 def kind(last: Mapping[str, float], probed: Mapping[str, float | list]) -> str:
@@ -46,17 +46,18 @@ def kind(last: Mapping[str, float], probed: Mapping[str, float | list]) -> str:
     another way       test >= 0.9 without that
     residue shortcut  test < 0.9; fresh chains of the training rule >= 0.8; and a middle that is renamed by a stranger
                       costs at least 0.25 more than one that is renamed by a twin
-    memorising        fit >= 0.8, fresh chains < 0.8
+    memorising        fit >= 0.8, fresh chains < 0.8, and 0.1 or more between them
     not learned       anything else
 
-    The thresholds were set on single seeds of another recipe before any run that the course reports.
+    The thresholds were set on single seeds of another recipe before any run that the course reports, but for the last
+    one: a training on fresh data, at 0.80 and 0.79, had been called memorising.
     """
     if last["test"] >= SOLVED:
         patched = [probed[name] for name in ("middle", "answer", "pairs")]
         return MATCHING if min(patched) >= STEERED else ANOTHER
     if last["train"] >= LEARNED:
         return SHORTCUT if probed["renamed_twin"] - probed["renamed_stranger"] >= COSTLY else UNLEARNED
-    return MEMORISING if last["fit"] >= LEARNED else UNLEARNED
+    return MEMORISING if last["fit"] >= LEARNED and last["fit"] - last["train"] >= APART else UNLEARNED
 
 
 def asks(task, model) -> bool:

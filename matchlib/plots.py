@@ -70,12 +70,12 @@ def training_curves(
     figure, axes = canvas(sum(heights) + 1.4, found, rows=rows, height_ratios=heights, sharex=True)
     for i, (name, (label, look)) in enumerate(ACCURACIES.items()):
         _curve(axes[0], history, [getattr(e, name) for e in history], i, label=label, **look)
-    _share_axis(axes[0], "accuracy")
+    share_axis(axes[0], "accuracy")
     axes[0].legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=4, columnspacing=1.2, handlelength=3)
-    _baseline_lines(axes[0], baselines or {})
+    baseline_lines(axes[0], baselines or {})
     if n_layers:
         _score_curves(axes[1], history)
-        _share_axis(axes[1], "argmax score")
+        share_axis(axes[1], "argmax score")
         axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=3)
     axes[-1].set_xlabel("step")
     _mark_transition(axes, jump)
@@ -98,7 +98,7 @@ def score_and_accuracy(history: list[Evaluation]) -> Figure:
     _, look = ACCURACIES["test"]
     _curve(ax, history, curves["test accuracy"], 0, label="test accuracy", **look)
     _score_curves(ax, history, "argmax, ")
-    _share_axis(ax, "accuracy, argmax score")
+    share_axis(ax, "accuracy, argmax score")
     ax.set_xlabel("step")
     ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=5, columnspacing=1.2, handlelength=3)
     _mark_transition([ax], transition(history))
@@ -131,7 +131,7 @@ def seed_spread(histories: dict[str, list[list[Evaluation]]]) -> Figure:
             ax.plot(steps, [values[s] for s in steps], color=GREY, lw=0.7, label="" if k else "each seed")
         ax.plot(steps, median, color=BLUE, marker="o", ms=3.5, markevery=max(1, len(steps) // 10), label="median")
         ax.set_title(f"{fill(label, 26)}\n{n} {'seed' if n == 1 else 'seeds'}: {least[-1]:.3f} to {most[-1]:.3f}")
-        _share_axis(ax, "test accuracy" if i % cols == 0 else "")
+        share_axis(ax, "test accuracy" if i % cols == 0 else "")
         ax.set_xlabel("step")
         ax.locator_params(axis="x", nbins=4)
     for ax in axes[len(spread) :]:
@@ -167,13 +167,13 @@ def _score_curves(ax: Axes, history: list[Evaluation], prefix: str = "") -> None
         _curve(ax, history, [e.argmax[k] for e in history], k + 1, **look)
 
 
-def _share_axis(ax: Axes, label: str) -> None:
+def share_axis(ax: Axes, label: str) -> None:
     ax.set(ylim=(-0.03, 1.05), ylabel=label)
     ax.grid(axis="y", color=PALE, lw=0.6)
     ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
-def _baseline_lines(ax: Axes, baselines: dict[str, float]) -> None:
+def baseline_lines(ax: Axes, baselines: dict[str, float]) -> None:
     """Dashed lines, their names in the right margin: a thin line leads to a name that had to move up."""
     height = -1.0
     for name, value in sorted(baselines.items(), key=lambda item: item[1]):

@@ -115,7 +115,7 @@ def numbers(model: Transformer, asked: Sequence[Questions], ids: Int[Tensor, "to
 
 @torch.no_grad()
 def normalised_trace(matrix: Float[Tensor, "d d"]) -> float:
-    """tr(M) / (sqrt(d) ||M||_F), in [-1, 1]: 1 for the identity, near 0 (about 1 / sqrt(d)) for a random matrix."""
+    """tr(M) / (sqrt(d) ||M||_F), in [-1, 1]: 1 for the identity, near 0 (about 1 / d) for a random matrix."""
     return (matrix.trace() / (len(matrix) ** 0.5 * matrix.norm())).item()
 
 

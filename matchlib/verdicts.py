@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import inf
 
-from matchlib.cells import Spread, generalised, superiority
+from matchlib.cells import HARMS, HELPS, Spread, generalised, superiority
 from matchlib.ledger import CONFIGS, Record
 
 BETTER, WORSE, SAME, SILENT = "better", "worse", "no difference", "silent"
@@ -27,7 +27,6 @@ REPRODUCED, PARTLY, NOT_REPRODUCED, REVERSED, NOT_MEASURED = WORDS = (
     "reproduced", "partly", "not reproduced", "reversed", "not yet measured",
 )  # fmt: skip
 NOT_JUDGED = "not judged"  # what was seen but is no fair comparison
-HELPS, HARMS = 0.8, 0.2  # effects
 HOLD, HOLD_IN_PART = 0.9, 0.5  # shares of a mechanism's predictions, as in `evidence`
 
 

@@ -5,6 +5,8 @@
     LiveTraining(task, ...)       train a model while you watch; stop, and go on
     MatchingMovie(run)            matching matrices over training, beside accuracy and score
     PatchingLab({name: run})      break a model in one place, and hold a prediction to what it then says
+    PhaseDiagram(records)         a map of hundreds of runs: open the cell, train one of its runs again
+    NoiseLab(records)             a way to add noise, beside none: curves with bands, and its scalars
 
 End a cell with the panel, or with `panel.view`; end the next with `panel.figure`, a plain picture for pages on which
 widgets do not run. A panel's methods do what its buttons do: `panel.ask()`, `panel.advance(100)`.
@@ -15,5 +17,9 @@ from matchlib.explorer import ChainExplorer
 from matchlib.lab import PatchingLab
 from matchlib.live import LiveTraining
 from matchlib.movie import MatchingMovie
+from matchlib.noise_lab import NoiseLab
+from matchlib.phase import PhaseDiagram
 
-__all__ = ["AskTheModel", "ChainExplorer", "LiveTraining", "MatchingMovie", "PatchingLab"]
+__all__ = [
+    "AskTheModel", "ChainExplorer", "LiveTraining", "MatchingMovie", "NoiseLab", "PatchingLab", "PhaseDiagram",
+]  # fmt: skip

@@ -106,7 +106,8 @@ def found(**changed) -> dict:
         ((1.0, 1.0, 0.4), found(renamed_stranger=0.75), SHORTCUT),
         ((1.0, 1.0, 0.4), found(renamed_stranger=0.76), UNLEARNED),
         ((1.0, 0.79, 0.4), found(renamed_stranger=0.1), MEMORISING),
-        ((0.79, 0.79, 0.4), found(), UNLEARNED),
+        ((0.79, 0.6, 0.4), found(), UNLEARNED),
+        ((0.8, 0.71, 0.1), found(), UNLEARNED),
     ],
 )
 def test_the_rule_at_its_borders(last, probed, name):
