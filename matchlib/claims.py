@@ -52,7 +52,8 @@ def command_for(name: str) -> str:
     by_module = {"selection": "selection", "fresh": "selection", "findings": "findings"}
     if stem in by_module:
         return f"python -m matchlib.{by_module[stem]}"
-    return f"python -m matchlib sweep {stem} --folder course/runs --pack"
+    pack = "" if stem == "seeds" else " --pack"
+    return f"python -m matchlib sweep {stem} --folder course/runs{pack}"
 
 
 def place(folder: Path, name: str) -> Path:

@@ -92,7 +92,7 @@ def test_validation_seeds_choose_where_noise_starts_whatever_the_reported_ones_s
 def test_a_start_that_was_never_tuned_is_refused(tmp_path):
     fill(tmp_path)
     write(tmp_path, "noise_tuning.jsonl", [r for r in noisy(lambda *_: FAST, (10,)) if r.model.noise != "gaussian"])
-    with pytest.raises(RunError, match="holds no run of .*gaussian.*sweep noise_tuning --folder course/runs --resume"):
+    with pytest.raises(RunError, match="holds no run of .*gaussian.*sweep noise_tuning --folder course/runs --pack --resume"):
         c(tmp_path, "C4")
 
 
@@ -128,7 +128,7 @@ def test_small_is_seen_but_not_judged(folder):
     [
         ("C1", "findings.jsonl", "python -m matchlib.findings"),
         ("C1", "fresh.jsonl", "python -m matchlib.selection"),
-        ("C1", "seeds.jsonl", "python -m matchlib sweep seeds --folder course/runs --pack"),
+        ("C1", "seeds.jsonl", "python -m matchlib sweep seeds --folder course/runs"),
         ("C1", "post_g07.json", "python -m matchlib.runs"),
         ("C2", "phase.jsonl", "python -m matchlib sweep phase --folder course/runs --pack"),
         ("C3", "longer.jsonl", "python -m matchlib sweep longer --folder course/runs --pack"),

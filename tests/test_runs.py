@@ -88,7 +88,7 @@ def test_a_shelf_that_cannot_be_written_costs_a_warning_and_not_the_run(shelf, m
 
 
 def test_an_unknown_preset_lists_the_known_ones():
-    with pytest.raises(ValueError, match="'big' is not known: choose one of tiny, small, paper"):
+    with pytest.raises(ValueError, match="'big' is not known: choose one of tiny, mini, small, paper"):
         preset("big")
 
 
@@ -100,6 +100,8 @@ def test_a_preset_s_model_fits_its_task(name):
 
 def test_the_shelf_holds_the_named_runs_and_nothing_else():
     records = {"selection.jsonl", "fresh.jsonl", "seeds.jsonl", "findings.jsonl", "bench.json"}
+    sweeps = ("tuning", "phase", "longer", "noise_tuning", "noise", "noise_why")
+    records |= {f"{name}.jsonl.gz" for name in sweeps}
     kept = {p.name for p in SHIPPED.iterdir() if p.suffix != ".lock"} - {"result.png"}
     assert kept - records == {f"{name}.{end}" for name in RUNS for end in ("json", "safetensors")}
 
