@@ -92,7 +92,7 @@ def test_validation_seeds_choose_where_noise_starts_whatever_the_reported_ones_s
 def test_a_start_that_was_never_tuned_is_refused(tmp_path):
     fill(tmp_path)
     write(tmp_path, "noise_tuning.jsonl", [r for r in noisy(lambda *_: FAST, (10,)) if r.model.noise != "gaussian"])
-    with pytest.raises(RunError, match="holds no run of .*gaussian.*sweep noise_tuning --folder course/runs --pack --resume"):
+    with pytest.raises(RunError, match="holds no run of .*gaussian.*noise_tuning --folder course/runs --pack --resume"):
         c(tmp_path, "C4")
 
 
