@@ -147,7 +147,7 @@ class AskTheModel(Panel):
         if len(chain) != (length := self.task.chain_length):
             raise Mistake(f"This chain has {len(chain)} tokens and the model was trained on {length}: write {length}.")
         hops, distinct = self.hops.value, len(set(chain)) == len(chain)
-        last = len(chain) - 1 if self.task.kind == "ring" else self.task.n_edges - hops  # place of the last good start
+        last = len(chain) - 1 if self.task.closed else self.task.n_edges - hops  # place of the last good start
         if distinct and list(self.start.options) != chain:
             kept = self.start.value if self.start.value in chain[: last + 1] else chain[0]
             with self.quietly():

@@ -25,14 +25,14 @@ def baselines(task: "ChainTask", split: str) -> dict[str, float]:
     seen token       names any node that training has shown
     """
     length, ends = task.chain_length, task.kind in ("double_end", "noised")
-    if task.kind == "ring":
+    if task.closed:
         possible, end = 1 / length, 0.0
     elif ends:
         possible = end = 1 / task.n_chains
     else:
         left = [length - k for k in task.all_hops]  # how many starts have k steps left, one of them k before the end
         end = sum(1 / n for n in left) / len(left) / task.n_chains
-        possible = end if task.kind == "ordered" else 1 / (max(left) * task.n_chains)
+        possible = end if task.has_order else 1 / (max(left) * task.n_chains)
     if split in RESIDUES:
         residue = _right_residue_ruled(task, split)
     elif split == "ood":
@@ -52,7 +52,7 @@ def _questions(task: "ChainTask") -> list[tuple[int, int, float]]:
     """Index of the start, index of the answer, probability: within the chain that is asked about."""
     questions = []
     for k in task.all_hops:
-        if task.kind == "ring":
+        if task.closed:
             starts = range(task.n_edges)
         elif task.kind in ("double_end", "noised"):
             starts = [task.n_edges - k]
@@ -65,7 +65,7 @@ def _questions(task: "ChainTask") -> list[tuple[int, int, float]]:
 
 def _right_residue_ruled(task: "ChainTask", split: str) -> float:
     """Expectation of 1 / (nodes with the answer's class, less the start if it is one) under a residue rule."""
-    table: Shapes = shapes(task.n_edges, RESIDUES[split], closed=task.kind == "ring", noisy=task.kind == "noised")
+    table: Shapes = shapes(task.n_edges, RESIDUES[split], closed=task.closed, noisy=task.kind == "noised")
     weights = pair_weights(table, task.n_chains, task.n_tokens)
     group = torch.arange(len(table.size)).repeat_interleave(table.size)
     share = torch.zeros(len(table.size), MODULUS, 2, dtype=torch.double)  # group, answer's class, start has it too

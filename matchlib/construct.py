@@ -149,7 +149,7 @@ def _pairs(n_pos: int, sink: bool) -> Float[Tensor, "query key"]:
 
 
 def _check(task: ChainTask, d_model: int, n_pos: int, buffers: str, sharpness: float) -> None:
-    if task.kind == "ordered" or len(task.all_hops) != 1:
+    if task.has_order or len(task.all_hops) != 1:
         raise ValueError(
             f"A {task.kind} task with hops={task.hops!r} has no network by hand: each layer takes one hop, "
             "so choose another kind than 'ordered' and a single number of hops."

@@ -24,7 +24,7 @@ from torch import Tensor
 from matchlib.baselines import baselines
 from matchlib.chains import MODULUS, RESIDUES, draw_chains, draw_free, shapes
 
-KINDS = ("single", "ordered", "double", "double_end", "noised", "ring")
+KINDS = ("single", "ordered", "double", "double_end", "noised", "ring", "ordered_ring")
 SPLITS = ("train", "test", "ood", "any")
 
 
@@ -66,6 +66,7 @@ class ChainTask:
           double_end  the same, the start is `hops` before the end: the answer is that chain's end
           noised      double_end with one more edge noise -> interior node on each chain
           ring        one chain closed to a ring: no end gives the answer away
+          ordered_ring  a ring, and a last token that tells the steps to go
     """
 
     kind: str = "single"
@@ -80,10 +81,10 @@ class ChainTask:
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name}={value!r} must be a whole number of at least 1.")
         object.__setattr__(self, "hops", tuple(self.hops) if isinstance(self.hops, list) else self.hops)
-        least = 2 if self.kind in ("ring", "noised") else 1  # to close a ring; to have an interior node for the noise
+        least = 2 if self.closed or self.kind == "noised" else 1  # to close, or to have an interior node
         if self.n_edges < least:
             raise ValueError(f"n_edges={self.n_edges} is too few for a {self.kind} task: use at least {least}.")
-        most = self.n_edges - (self.kind == "ring")
+        most = self.n_edges - self.closed
         if not self.all_hops or any(type(k) is not int or not 1 <= k <= most for k in self.all_hops):
             raise ValueError(
                 f"hops={self.hops!r} does not fit: a {self.kind} task of {self.n_edges} edges allows 1..{most}."
@@ -99,13 +100,23 @@ class ChainTask:
         return self.hops if isinstance(self.hops, tuple) else (self.hops,)
 
     @property
+    def closed(self) -> bool:
+        """Does the last node point back at the first?"""
+        return self.kind in ("ring", "ordered_ring")
+
+    @property
+    def has_order(self) -> bool:
+        """Does a last token tell how many steps to go?"""
+        return self.kind in ("ordered", "ordered_ring")
+
+    @property
     def n_chains(self) -> int:
-        return 1 if self.kind in ("single", "ordered", "ring") else 2
+        return 2 if self.kind in ("double", "double_end", "noised") else 1
 
     @property
     def chain_length(self) -> int:
         """Nodes of one chain."""
-        return self.n_edges + (self.kind != "ring")
+        return self.n_edges + (not self.closed)
 
     @property
     def n_noise(self) -> int:
@@ -124,11 +135,11 @@ class ChainTask:
 
     @property
     def n_pos(self) -> int:
-        return self.start_pos + (2 if self.kind == "ordered" else 1)
+        return self.start_pos + (2 if self.has_order else 1)
 
     @property
     def vocab_size(self) -> int:
-        return 1 + 2 * self.n_tokens + (max(self.all_hops) if self.kind == "ordered" else 0)
+        return 1 + 2 * self.n_tokens + (max(self.all_hops) if self.has_order else 0)
 
     def sample(self, n: int, split: str = "train", *, generator: torch.Generator) -> Batch:
         """Draw `n` questions, uniformly over the graphs that the split's rule allows, with their edges shuffled.
@@ -174,7 +185,7 @@ class ChainTask:
             raise ValueError(f"The start {start!r} is not a node of the chain: choose one of {sorted(starts)}.")
         which, index = starts[start]
         left = self.n_edges - index
-        if self.kind != "ring" and hops > left:
+        if not self.closed and hops > left:
             raise ValueError(f"From {start} only {left} step(s) are left and the question asks for {hops}.")
         places = list(range(self.start_pos // 2))
         order = places if order is None else list(order)
@@ -225,13 +236,13 @@ class ChainTask:
         hops = torch.tensor(self.all_hops)[torch.randint(len(self.all_hops), (n,), generator=generator)]
         if self.kind in ("double_end", "noised"):
             return which, self.n_edges - hops, hops
-        choices = torch.full_like(hops, self.n_edges) if self.kind == "ring" else self.n_edges + 1 - hops
+        choices = torch.full_like(hops, self.n_edges) if self.closed else self.n_edges + 1 - hops
         return which, (torch.rand(n, generator=generator) * choices).long(), hops
 
     def _draw_nodes(self, n: int, split: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tokens 1..n_tokens, chain by chain with the noise node last, and each noise node's joint."""
         if split in RESIDUES:
-            table = shapes(self.n_edges, RESIDUES[split], closed=self.kind == "ring", noisy=self.kind == "noised")
+            table = shapes(self.n_edges, RESIDUES[split], closed=self.closed, noisy=self.kind == "noised")
             return draw_chains(table, self.n_chains, self.n_tokens, n, generator)
         joint = torch.zeros(self.n_chains, n, dtype=torch.long)
         if self.n_noise:
@@ -258,7 +269,7 @@ class ChainTask:
         reached = asked.gather(1, index)
         answer = reached[:, -1].clone()
         tokens[:, self.start_pos] = reached[:, 0]
-        if self.kind == "ordered":
+        if self.has_order:
             tokens[:, self.start_pos + 1] = 2 * self.n_tokens + hops
         asked_pos = edge_pos[torch.arange(n), which].gather(1, index[:, :-1].clamp(max=self.n_edges - 1))
         return Batch(

@@ -53,7 +53,7 @@ class ChainExplorer(Panel):
     def _fit_sliders(self) -> str:
         """Keep the sliders within what the task allows; what had to change, in words."""
         room = ChainTask(self.kind.value, self.n_edges.value, 1, 16_000)
-        most = room.n_edges - (room.kind == "ring")
+        most = room.n_edges - room.closed
         before = self.hops.value, self.n_tokens.value
         with self.quietly():
             self.hops.max, self.n_tokens.min = most, room.n_nodes
@@ -67,7 +67,7 @@ class ChainExplorer(Panel):
     def _draw(self) -> None:
         changed = self._fit_sliders()
         hops = self.hops.value
-        asked = tuple(range(1, hops + 1)) if self.kind.value == "ordered" else hops
+        asked = tuple(range(1, hops + 1)) if "ordered" in self.kind.value else hops
         split = self.split.value
         self.say("Drawing a question …")
         try:
@@ -93,7 +93,7 @@ class ChainExplorer(Panel):
         tokens = " ".join(map(str, batch.tokens[0].tolist()))
         start, hops, answer = int(batch.path[0, 0]), int(batch.hops), int(batch.answer)
         words = f"Sequence: {tokens}. Start: {start}. Steps: {hops}. Label: {answer}."
-        if self.kind.value == "ordered":
+        if self.task.has_order:
             words += f" The last token, {int(batch.tokens[0, -1])}, says how many steps: here 1 to {self.hops.value}."
         return words
 
@@ -102,7 +102,7 @@ class ChainExplorer(Panel):
         question = self.batch
         edges = []
         for chain, noise, joint in zip(question.chain[0], question.noise[0], question.joint[0]):
-            follows = chain.roll(-1) if self.task.kind == "ring" else chain[1:]
+            follows = chain.roll(-1) if self.task.closed else chain[1:]
             edges += zip(chain.tolist(), follows.tolist())
             edges += [(a, int(chain[j])) for a, j in zip(noise.tolist(), joint.tolist())]
         return [(a, b, (b - a) % MODULUS) for a, b in edges]

@@ -17,7 +17,7 @@ def possible_answers(task: ChainTask, chains: list[list[int]], ordered: int | No
         for k in task.all_hops if ordered is None else [ordered]:
             if task.kind in ("double_end", "noised"):
                 found.add(chain[-1])
-            elif task.kind == "ring":
+            elif task.closed:
                 found |= set(chain)
             else:
                 found |= {chain[i + k] for i in range(len(chain) - k)}
@@ -28,11 +28,11 @@ def guesses(task: ChainTask, batch: Batch, i: int) -> dict[str, set[int]]:
     """What each guesser may name in question i, all equally likely."""
     chains, answer, start = batch.chain[i].tolist(), int(batch.answer[i]), int(batch.path[i, 0])
     nodes = {t for c in chains for t in c} | set(batch.noise[i].flatten().tolist())
-    order = int(batch.tokens[i, -1]) - 2 * task.n_tokens if task.kind == "ordered" else None
+    order = int(batch.tokens[i, -1]) - 2 * task.n_tokens if task.has_order else None
     return {
         "context token": nodes,
         "possible answer": possible_answers(task, chains, order),
-        "chain end": set() if task.kind == "ring" else {c[-1] for c in chains},
+        "chain end": set() if task.closed else {c[-1] for c in chains},
         "right residue": {t for t in nodes if t % 5 == answer % 5 and t != start},
         "seen token": {t for t in nodes if t <= task.n_tokens},
     }

@@ -17,13 +17,13 @@ ALLOWED = {"train": {0, 1, 4}, "test": {2, 3}, "any": {0, 1, 2, 3, 4}}
 
 def printed_edges(task: ChainTask, tokens: list[int]) -> list[tuple[int, int]]:
     """The edges as a reader of the sequence sees them: two tokens each, up to the question."""
-    end = len(tokens) - (2 if task.kind == "ordered" else 1)
+    end = len(tokens) - (2 if task.has_order else 1)
     return [(tokens[i], tokens[i + 1]) for i in range(0, end, 2)]
 
 
 def edge_list(task: ChainTask, chain: tuple[int, ...]) -> list[tuple[int, int]]:
     """The edges of one chain, or of one ring, in order."""
-    closing = [(chain[-1], chain[0])] if task.kind == "ring" else []
+    closing = [(chain[-1], chain[0])] if task.closed else []
     return list(zip(chain, chain[1:])) + closing
 
 
@@ -41,7 +41,7 @@ def all_graphs(task: ChainTask, split: str) -> list[tuple[int, ...]]:
         place, found = len(nodes) % length, []
         for token in set(range(1, task.n_tokens + 1)) - set(nodes):
             edges = [(nodes[-1], token)] if 0 < place < task.chain_length else []
-            if task.kind == "ring" and place == length - 1:
+            if task.closed and place == length - 1:
                 edges.append((token, nodes[-place]))
             if obeys(edges, split):
                 found += grow((*nodes, token))
