@@ -26,8 +26,8 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from tqdm.auto import tqdm
 
+from matchlib import depth, kinds
 from matchlib.ensemble import can_join, fit_together
-from matchlib.kinds import examine
 from matchlib.ledger import CONFIGS, Record, is_finite
 from matchlib.presets import Preset, RunSpec
 from matchlib.record import RunError, make, provenance, undivided
@@ -65,7 +65,7 @@ def train_one(spec: RunSpec, device: str = "cpu") -> Record:
                 reason = f"The training diverged at step {step.step}: its loss or scores are no longer finite."
                 break
         else:
-            probed = examine(state)
+            probed = asked(state)
     except Exception as error:  # whatever a run may raise: it is that run's result, not the end of the sweep
         reason = f"The training stopped with {type(error).__name__}: {_first_line(error)}."
     if state is None:
@@ -85,7 +85,7 @@ def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str]
     Where a worker dies, joblib ends all of them: what was in flight is tried again, one run at a time.
     """
     rest = iter(specs)
-    config = {"backend": "loky", "initializer": _end_with, "initargs": (os.getpid(),)}
+    config = {"backend": "loky", "initializer": end_with, "initargs": (os.getpid(),)}
     left = True
     try:
         while left:
@@ -120,6 +120,11 @@ def ensembles(specs: Iterable[RunSpec], members: int = 64, device: str = "auto")
         yield from train_together(group, device)
 
 
+def asked(state: TrainState) -> dict:
+    """What a record keeps of a trained model beside its history, by name."""
+    return kinds.examine(state) | depth.examine(state)
+
+
 def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
     """Train some runs as one, and give each its record: failed, with the reason, where it diverged or could not be."""
     try:
@@ -133,7 +138,7 @@ def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
         for spec, state in zip(group, states):
             bad = next((e.step for e in state.history if not is_finite(e)), None)
             reason = f"The training diverged by step {bad}: its loss or scores are no longer finite." if bad else ""
-            known, probed = state.as_run().provenance, {} if reason else examine(state)
+            known, probed = state.as_run().provenance, {} if reason else asked(state)
             yield Record.of(*spec.parts, state.history, known, reason, probed)
     elif len(group) == 1:
         yield failed(group[0], reason)
@@ -240,7 +245,7 @@ def _out_of_reach_of_ctrl_c() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Let this worker end when its parent does, even where that was killed and could not say so."""
 
     def watch():
