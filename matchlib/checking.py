@@ -1,0 +1,269 @@
+"""How an exercise is checked: run a learner's code within a time limit, read what comes back, and judge it in words.
+
+A check is a function `body(g, answer)` under `@check(lesson, title)`. `g` is a generator that is fresh at every call;
+`answer` is the learner's function, to be called through `ask`. The body returns what passed, in one sentence, or raises
+`Wrong` with the misconception. Nothing that a learner returns, raises or forgets shows a traceback. Ours.
+"""
+
+import copy
+import ctypes
+import inspect
+import math
+import reprlib
+import secrets
+import traceback
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from matchlib import progress
+
+LIMIT = 5.0  # seconds for one check, all calls of the learner's function together
+PATIENCE = 1.0  # seconds in which code that is too slow is told to stop
+DONE = ("passed", "surprise")
+
+
+class Wrong(Exception):
+    """A misconception by name, and a line of code with which to see it."""
+
+    def __init__(self, sentence: str, see: str = ""):
+        super().__init__(f"{sentence}\n  To see it: {see}" if see else sentence)
+
+
+class NotYet(Exception):
+    """The exercise is still empty: what is to be done."""
+
+
+class Surprise(Exception):
+    """A prediction that does not come true. It was written down before, and the exercise is done all the same."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a check ended: passed, surprise, wrong, not yet, or broken (the check itself); and all that it prints."""
+
+    state: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of one exercise: call it with your function, `checks.NAME(your_function)`."""
+
+    name: str
+    body: Callable[..., str]
+    choices: tuple[str, ...] = ()  # for a prediction: what may be predicted
+
+    def __call__(self, *answers: Any) -> None:
+        """Judge an answer and print the outcome; a pass is written down."""
+        outcome = self.judge(*answers)
+        if outcome.state in DONE:
+            progress.note(self.name)
+        print(outcome.said)
+
+    def __repr__(self) -> str:
+        wanted = list(inspect.signature(self.body).parameters)[1:]
+        return f"checks.{self.name}({', '.join(wanted)})"
+
+    def judge(self, *answers: Any) -> Outcome:
+        """The outcome, on fresh random inputs, within `LIMIT` seconds."""
+        if len(answers) != len(inspect.signature(self.body).parameters) - 1:
+            return Outcome("wrong", f"not right yet: {len(answers)} answers were given. Write it as {self!r}.")
+        g = torch.Generator().manual_seed(secrets.randbits(63))
+        try:
+            if not self.choices:
+                return Outcome("passed", f"passed: {within(LIMIT, lambda: self.body(g, *answers))}")
+            return self._reveal(g, within(LIMIT, lambda: one_of(ask(*answers), self.choices, "Your prediction")))
+        except NotYet as what:
+            return Outcome("not yet", f"not yet: {what}")
+        except Wrong as misconception:
+            return Outcome("wrong", f"not right yet: {misconception}")
+        except Exception as error:  # of the check itself: a learner can do nothing about it, so it says whose it is
+            return Outcome("broken", f"This check failed by itself ({type(error).__name__}: {error}), not your answer.")
+
+    def _reveal(self, g: torch.Generator, said: str) -> Outcome:
+        """Write a prediction down, and only then say what happens."""
+        first = progress.foresee(self.name, said)
+        words = f"Written down: {said!r}." + ("" if said == first else f" Your first prediction stays: {first!r}.")
+        try:
+            return Outcome("passed", f"{words}\npassed: {within(LIMIT, lambda: self.body(g, said))}")
+        except Surprise as surprise:
+            return Outcome("surprise", f"{words}\na surprise: {surprise}")
+
+
+def check(lesson: str, title: str, choices: Sequence[str] = ()) -> Callable[[Callable[..., str]], Check]:
+    """Make a check of a function `body(g, answer)`, and enter it in the table of progress under its name.
+
+    With choices it is a prediction: the learner's function returns one of them, which is written down before the body
+    runs, as `body(g, said)`. The body then reveals what happens: it returns a sentence, or raises `Surprise` with one.
+    """
+
+    def make(body: Callable[..., str]) -> Check:
+        if body.__name__ in progress.EXERCISES:
+            raise ValueError(f"check {body.__name__!r} is there already: give this one another name.")
+        progress.EXERCISES[body.__name__] = lesson, title
+        return Check(body.__name__, body, tuple(choices))
+
+    return make
+
+
+def within(seconds: float, work: Callable[[], Any]) -> Any:
+    """What `work()` returns or raises; Wrong where it takes longer than so many seconds.
+
+    It works in a thread of its own: this one can then always go on, in a notebook's kernel, on every system, and where
+    the learner's code waits in C. A signal would need Unix, and an idle main thread.
+    """
+    result: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            result["value"] = work()
+        except BaseException as error:
+            result["error"] = error
+
+    thread = Thread(target=copy_context().run, args=(run,), daemon=True)  # its prints belong to the cell that runs
+    thread.start()
+    stopped = True
+    try:
+        thread.join(seconds)
+    finally:  # also where the learner interrupts the check
+        late = thread.is_alive()
+        if late:
+            stopped = stop(thread)
+    if late:
+        after = "" if stopped else " It could not be stopped and still runs: restart the kernel."
+        raise Wrong(f"Your code was not done after {seconds:g} seconds: look for a loop without an end.{after}")
+    if "error" in result:
+        raise result["error"]
+    return result["value"]
+
+
+def stop(thread: Thread) -> bool:
+    """Raise SystemExit inside a thread; False where it goes on all the same.
+
+    Many times: a loop with a bare `except:` catches what falls into its `try`, and not what falls beside it. No thread
+    can be stopped while it is inside C; one there that never lets others run, as sum(itertools.count()), holds us too.
+    """
+    until = monotonic() + PATIENCE
+    while monotonic() < until:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        thread.join(0.01)
+        if not thread.is_alive():
+            return True
+    return False
+
+
+def ask(answer: Any, *given: Any) -> Any:
+    """What a learner's function returns; it gets copies of tensors, lists, dicts and sets, so it may change them.
+
+    Raises NotYet for a stub, and Wrong for what is no function or whatever else it raises.
+    """
+    if not callable(answer):
+        raise Wrong(f"The check needs your function itself and got {kind_of(answer)}: give its name without brackets.")
+    try:
+        return answer(*map(copied, given))
+    except NotImplementedError as stub:
+        raise NotYet(str(stub) or "fill in the function, and remove the line that raises.") from None
+    except BaseException as error:  # SystemExit too: a learner's exit() must not end the kernel
+        raise Wrong(f"Your function ended with {type(error).__name__}: {error}{where(error)}.") from None
+
+
+def copied(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.clone()
+    return copy.deepcopy(x) if isinstance(x, list | dict | set) else x
+
+
+def where(error: BaseException) -> str:
+    """The line of a learner's own code in which an error arose."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f", in line {own[-1].lineno}: {own[-1].line}" if own and own[-1].line else ""
+
+
+def kind_of(value: Any) -> str:
+    """A value in a few words: what it is, and its shape or length."""
+    if value is None:
+        return "None"
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{'a tensor' if isinstance(value, Tensor) else 'an array'} of shape {tuple(value.shape)}"
+    if isinstance(value, list | tuple | set | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return reprlib.repr(value) if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
+
+
+def tensor(value: Any, shape: tuple[int, ...] | None, what: str) -> Tensor:
+    """A learner's tensor, array or nested list as float64 on the CPU. Raises Wrong for no numbers, a shape, or NaN.
+
+    what: what it is, in words that begin a sentence, such as "Your pattern"; shape: None allows any.
+    """
+    if value is None:
+        raise Wrong(f"{what} is None: does your function end with a return?")
+    try:
+        if isinstance(value, list | tuple):
+            value = torch.stack([torch.as_tensor(v) for v in value]) if value else torch.zeros(0)
+        found = torch.as_tensor(value).detach().to("cpu").to(torch.float64)
+    except Exception:  # whatever torch says of a dict, of text, of a ragged list
+        raise Wrong(f"{what} is {kind_of(value)}, which cannot be read as a tensor of numbers.") from None
+    if shape is not None and tuple(found.shape) != tuple(shape):
+        swapped = " Two of its axes are swapped." if sorted(found.shape) == sorted(shape) else ""
+        raise Wrong(f"{what} has the shape {tuple(found.shape)} where {tuple(shape)} is asked.{swapped}")
+    if not found.isfinite().all():
+        raise Wrong(f"{what} holds NaN or infinity: look for a division by zero, or a logarithm of it.")
+    return found
+
+
+def number(value: Any, what: str) -> float:
+    """A learner's number, also as a tensor or array of one. Raises Wrong for anything else, NaN and infinity."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
+        value = tensor(value, None, what).item()
+    if value is None:
+        raise Wrong(f"{what} is None: does your function end with a return?")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Wrong(f"{what} is {kind_of(value)}, and a number is asked.")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise Wrong(f"{what} is {found}: look for a division by zero, or a logarithm of it.")
+    return found
+
+
+def whole(value: Any, what: str) -> int:
+    """A learner's whole number, such as a token. Raises Wrong for anything else."""
+    found = number(value, what)
+    if found != round(found) or abs(found) > 2**53:
+        raise Wrong(f"{what} is {found:g}, and a whole number of moderate size is asked.")
+    return round(found)
+
+
+def wholes(value: Any, what: str) -> list[int]:
+    """A learner's row of whole numbers: a list, a tuple, a tensor or an array. Raises Wrong for anything else."""
+    found = tensor(value, None, what)
+    if found.dim() != 1:
+        raise Wrong(f"{what} is {kind_of(value)}, and one row of whole numbers is asked.")
+    return [whole(x, f"A number of {what[0].lower()}{what[1:]}") for x in found.tolist()]
+
+
+def truth(value: Any, what: str) -> bool:
+    """A learner's True or False, also as a tensor or array of one. Raises Wrong for anything else."""
+    if isinstance(value, Tensor | np.ndarray | np.generic) and value.shape == () and value.dtype in (torch.bool, bool):
+        value = bool(value)
+    if not isinstance(value, bool):
+        raise Wrong(f"{what} is {kind_of(value)}, and True or False is asked.")
+    return value
+
+
+def one_of(value: Any, choices: Sequence[str], what: str) -> str:
+    """A learner's choice. Raises Wrong with what may be chosen."""
+    if not isinstance(value, str) or value not in choices:
+        raise Wrong(f"{what} is {kind_of(value)}: choose one of {', '.join(map(repr, choices))}.")
+    return value
