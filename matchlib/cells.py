@@ -34,7 +34,7 @@ class Measure:
 def generalised(record: Record) -> float:
     """The first evaluated step with test accuracy >= 0.95, infinity where there is none."""
     tests = zip(record.columns["step"], record.columns["test"])
-    return next((float(step) for step, test in tests if test >= GENERAL - 1e-6), inf)
+    return next((float(step) for step, test in tests if test >= GENERAL), inf)
 
 
 def _last(name: str) -> Callable[[Record], float]:

@@ -106,13 +106,11 @@ def steered(model: Transformer, batch: Batch, generator: torch.Generator) -> dic
     def rate(changes: Changes, predicted: Tensor, counts: Tensor) -> float:
         return share((says(model, batch.tokens, changes) == predicted)[counts])
 
-    found = batch.tokens[row, after]
-    going_on = (after > 0) & (found != batch.answer)  # the node after the other may be the answer itself
-    aside_token = batch.tokens[row, aside]
+    found, there = batch.tokens[row, after], after > 0
     return {
-        "middle": rate(redirect(1, at_last, b, where), found, going_on),
-        "answer": rate(redirect(2, at_last, c, aside), aside_token, aside > 0),
-        "pairs": rate(exchange("blocks.0.attn.out", b, where), found, going_on),
+        "middle": rate(redirect(1, at_last, b, where), found, there),
+        "answer": rate(redirect(2, at_last, c, aside), batch.tokens[row, aside], aside > 0),
+        "pairs": rate(exchange("blocks.0.attn.out", b, where), found, there),
     }
 
 

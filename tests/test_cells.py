@@ -59,7 +59,7 @@ def test_cells_hold_the_seeds_of_a_setting_in_order_and_no_failed_run():
 
 
 def test_kinds_are_counted_and_every_kind_is_named():
-    runs = [record([1.0]), record([0.5]), record([0.95])]
+    runs = [record([0.0, 1.0]), record([1.0, 0.5]), record([0.95])]  # what counts is how a run ends
     assert kind_of(runs[0]) == MATCHING and kind_of(runs[1]) == UNLEARNED
     assert by_kind(runs) == {name: {MATCHING: 2, UNLEARNED: 1}.get(name, 0) for name in KINDS}
 

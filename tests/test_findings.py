@@ -6,6 +6,7 @@ import pytest
 
 from matchlib import findings
 from matchlib.causes import Setting, investigate
+from matchlib.claims import NEIGHBOUR, STEERING
 from matchlib.evidence import SUPPORTED, Count, Finding
 from matchlib.experiments import EXPERIMENTS
 from matchlib.findings import HELD_OUT, SEEDS, load, shipped
@@ -15,15 +16,9 @@ from matchlib.train import seeded
 FAILING = "post_g07_s4"
 GOOD = [name for name in SEEDS if name != FAILING]
 HELD = [f"held out {seed}" for seed in HELD_OUT]
-STEERING = (
-    "read another middle", "read another answer", "buffer of another sequence", "middle by the weights",
-    "middle by the query", "predecessors exchanged", "predecessors by the keys", "second predecessors exchanged",
-    "start before layer 1", "middle before layer 2",
-)  # fmt: skip
 FALLBACK = (
     "no answer read", "answer from the runner-up", "middle from the runner-up", "second predecessors, layer 0 alone",
 )  # fmt: skip
-NEIGHBOUR = "W_vo(2) in its place"
 README = " ".join((SHIPPED.parent.parent / "README.md").read_text().split())
 
 

@@ -1,6 +1,7 @@
 """Which kind of solution: the questions that are put to a model, on models whose answers are known, and the rule."""
 
 from dataclasses import replace
+from math import isnan
 
 import pytest
 import torch
@@ -10,7 +11,18 @@ from hypothesis import strategies as st
 from matchlib import kinds
 from matchlib.chains import MODULUS, RESIDUES
 from matchlib.data import ChainTask
-from matchlib.kinds import ANOTHER, MATCHING, MEMORISING, SHORTCUT, UNLEARNED, examine, kind, new_middle, reshuffle
+from matchlib.kinds import (
+    ANOTHER,
+    MATCHING,
+    MEMORISING,
+    SHORTCUT,
+    UNLEARNED,
+    examine,
+    kind,
+    new_middle,
+    other_node,
+    reshuffle,
+)  # fmt: skip
 from matchlib.model import ModelConfig
 from matchlib.presets import PRESETS
 from matchlib.record import TrainConfig
@@ -58,11 +70,32 @@ def test_reshuffling_keeps_every_edge_and_the_question(generator):
         assert edges_of(old) == edges_of(new)
 
 
-class Oracle:
-    """Stands in for a model: `says` of a rule, on tokens alone."""
+@pytest.mark.parametrize("more_steps", [0, 1])
+@pytest.mark.parametrize("n_edges", [4, 6])
+def test_another_node_is_none_of_the_path_and_each_such_node_is_drawn(n_edges, more_steps, generator):
+    batch = drawn(400, task=replace(TASK, n_edges=n_edges))
+    possible, chosen = set(), set()
+    for tokens, chain, path, here, there in zip(
+        *(x.tolist() for x in (batch.tokens, batch.chain[:, 0], batch.path, *other_node(batch, more_steps, generator)))
+    ):
+        ends = {tokens[i]: i for i in range(1, len(tokens) - 1, 2)}  # where a node stands as a second token
+        others = [node for node in chain[1 : n_edges + 1 - more_steps] if node not in path]
+        possible |= {(chain.index(path[0]), chain.index(node)) for node in others}
+        if others:
+            node = tokens[here]
+            chosen.add((chain.index(path[0]), chain.index(node)))
+            assert here == ends[node] and there == ends[chain[chain.index(node) + more_steps]]
+        else:
+            assert there == 0
+    assert chosen == possible
 
-    def __init__(self, rule):
-        self.rule = rule
+
+def test_a_patch_counts_only_where_there_is_another_node(monkeypatch, generator):
+    batch = drawn(100, task=replace(TASK, n_edges=4))
+    alone = batch[batch.start == 1]  # x1 -> x2 -> x3: no other node leads on; the answer may be moved to x4
+    monkeypatch.setattr(kinds, "says", lambda *_: alone.answer)
+    asked = kinds.steered(None, alone, generator)
+    assert isnan(asked["middle"]) and isnan(asked["pairs"]) and asked["answer"] == 0
 
 
 def by_links(tokens: list[int]) -> int:
@@ -105,8 +138,10 @@ def found(**changed) -> dict:
         ((1.0, 1.0, 1.0), found(pairs=0.79), ANOTHER),
         ((1.0, 1.0, 0.4), found(renamed_stranger=0.75), SHORTCUT),
         ((1.0, 1.0, 0.4), found(renamed_stranger=0.76), UNLEARNED),
+        ((1.0, 0.8, 0.4), found(renamed_stranger=0.1), SHORTCUT),
         ((1.0, 0.79, 0.4), found(renamed_stranger=0.1), MEMORISING),
         ((0.79, 0.6, 0.4), found(), UNLEARNED),
+        ((0.8, 0.7, 0.1), found(), MEMORISING),
         ((0.8, 0.71, 0.1), found(), UNLEARNED),
     ],
 )
@@ -130,6 +165,7 @@ def test_a_model_that_matches_is_seen_to():
     assert min(asked["middle"], asked["answer"], asked["pairs"]) > 0.95
     assert min(asked["renamed_twin"], asked["renamed_stranger"]) > 0.95
     assert max(asked["broken_twin"], asked["broken_stranger"]) < 0.35
+    assert len(asked["trace"]) == len(asked["least"]) == 2, "one for each matching layer"
     assert min(asked["trace"]) > 0.2 and max(asked["least"]) == 0 and asked["ood_as_long"] > 0.7
     assert kind({"fit": 1.0, "train": 1.0, "test": 1.0}, asked) == MATCHING
 
@@ -140,6 +176,22 @@ def test_a_model_that_memorises_is_seen_to():
     assert asked["known"] > 0.95 and asked["reshuffled"] < 0.7 and max(asked["middle"], asked["pairs"]) < 0.2
     last = load_or_train("memoriser").history[-1]
     assert kind({name: getattr(last, name) for name in ("fit", "train", "test")}, asked) == MEMORISING
+
+
+@pytest.mark.parametrize(("split", "unseen"), [("train", "test"), ("any", "any")])
+def test_patches_are_tried_on_unseen_chains_and_the_square_on_usual_ones(split, unseen, monkeypatch):
+    asked, sample = [], ChainTask.sample
+
+    def noted(task, n, split, **rest):
+        asked.append((n, split))
+        return sample(task, n, split, **rest)
+
+    task = replace(TASK, n_edges=4)  # the shortest chain that leaves a node to hand attention to
+    config = TrainConfig(steps=1, batch_size=8, n_train=50, n_eval=8, split=split)
+    state = TrainState.new(task, ModelConfig(d_model=8, d_head=8, d_mlp=8), config, 0, "cpu")
+    monkeypatch.setattr(ChainTask, "sample", noted)
+    assert examine(state)
+    assert asked == [(kinds.N, unseen), (kinds.N, split), (50, split), (kinds.N, "ood")]
 
 
 def test_examining_is_repeatable_and_leaves_the_model_as_it_was():

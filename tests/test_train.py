@@ -252,9 +252,7 @@ def test_cpu_and_gpu_see_the_same_sequences_and_lose_alike(monkeypatch, cfg):
 
 
 @pytest.mark.parametrize(("library", "asked"), [("glibc", [(-3, 2**25), (-1, 2**28)]), ("", [])])
-def test_freed_memory_is_kept_under_glibc_and_nothing_is_touched_elsewhere(
-    library, asked, monkeypatch
-):
+def test_freed_memory_is_kept_under_glibc_and_nothing_is_touched_elsewhere(library, asked, monkeypatch):
     class Library:
         calls: ClassVar[list] = []
 

@@ -26,6 +26,7 @@ from matchlib.verdicts import (
     compared,
     judge,
     mechanism,
+    pooled,
     steps,
     told,
     versus,
@@ -130,9 +131,10 @@ def test_a_mechanism_must_form_and_its_predictions_hold(counts, word):
     assert mechanism(*counts).word == word
 
 
-def test_impossible_counts_are_refused():
-    with pytest.raises(ValueError, match="4 of 3 seeds and 1 of 1 predictions"):
-        mechanism(4, 3, 1, 1)
+@pytest.mark.parametrize("counts", [(4, 3, 1, 1), (3, 3, 2, 1), (-1, 3, 1, 1), (3, 3, -1, 1)])
+def test_impossible_counts_are_refused(counts):
+    with pytest.raises(ValueError, match="{} of {} seeds and {} of {} predictions".format(*counts)):
+        mechanism(*counts)
 
 
 def test_only_cells_that_differ_in_one_field_are_compared():
@@ -175,12 +177,14 @@ def test_a_comparison_names_its_setting_and_keeps_null_for_never():
 
 
 def test_the_first_scale_decides_and_n_is_said():
-    fair = [comparison(BETTER), comparison(SAME), comparison(SILENT)]
-    scale = compared("mini", "A against B", [made(100)], {0.9: fair}, {"A": Spread((1.0,))})
+    fair = [comparison(BETTER), Comparison({}, Spread((1,)), Spread((1, 1))), comparison(SILENT)]
+    kept = [made(100), made(101, steps=12_000), made(102)]
+    scale = compared("mini", "A against B", kept, {0.9: fair}, {"A": pooled([Spread((1.0,)), Spread((inf, 2.0))])})
     counts = "better in 1 of 2 settings, worse in 0, no difference in 1; silent in 1 more"
-    for part in ("1 seeds a side", "3,000 steps", counts, "0.9: 1/0/1", "A: 1 of 1"):
+    for part in ("1 to 2 seeds a side", "12,000 steps", counts, "0.9: 1/0/1", "A: 2 of 3 (median 2,"):
         assert part in scale.observed
     claim = Claim("C9", "A helps", "09", scales=(scale, Scale("small", "seen")))
     assert claim.verdict == PARTLY and [c.setting for c in scale.judged] == [{"model.gamma": 0.9}] * 3
     first, second = claim.record["scales"]
     assert (claim.record["verdict"], first["better"], second["verdict"]) == (PARTLY, 1, NOT_MEASURED)
+    assert first["comparisons"] == [one.record for one in scale.judged]
