@@ -6,9 +6,9 @@
     python -m matchlib sweep seeds --resume                   run a named grid, or what is left of it
     python -m matchlib reproduce --claim C2                   the scorecard; --fast trains a part of it again
     python -m matchlib bench small                            how fast is it, and against what? ratios side by side
+    python -m matchlib exercises --check                      is exercises/ what solutions/ makes? without it: make it
 
-Exit status: 0 done; 1 the doctor found a failure; 2 a request that cannot be met, and one sentence says why;
-130 interrupted.
+Exit status: 0 done; 1 a check failed; 2 a request that cannot be met, and one sentence says why; 130 interrupted.
 """
 
 import argparse
@@ -64,6 +64,8 @@ def parser() -> Parser:
     bench.add_argument("cases", nargs="*", metavar="CASE", help="some of --list (default: all, about 15 minutes)")
     bench.add_argument("--list", action="store_true", help="the cases, one a line")
     bench.add_argument("--json", metavar="PATH", help="keep the record as PATH, beside what PATH keeps of other cases")
+    made = commands.add_parser("exercises", help="make exercises/ from solutions/", allow_abbrev=False)
+    made.add_argument("--check", action="store_true", help="change nothing; exit status 1 where they differ")
     return main
 
 
@@ -116,7 +118,7 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
     from matchlib.archive import pack
     from matchlib.grids import GRIDS, named_grid
     from matchlib.record import RunError
-    from matchlib.sweep import choose_engine, cores, plan, run_grid
+    from matchlib.sweep import choose_engine, cores, outlook, plan, run_grid
 
     if args.list:
         for grid in GRIDS.values():
@@ -152,7 +154,7 @@ def sweep(args: argparse.Namespace, typed: list[str]) -> int:
 
 
 def reproduce(args: argparse.Namespace) -> int:
-    """Print the scorecard, and with --fast whether a part of it comes out again; 130 where that was interrupted."""
+    """Print the scorecard, and with --fast whether a part of it comes out again: 1 where not, 130 at Ctrl-C."""
     from matchlib import again, claims
     from matchlib.record import RunError
     from matchlib.runs import SHIPPED
@@ -176,13 +178,16 @@ def reproduce(args: argparse.Namespace) -> int:
         kept = {"claims": claims.as_json(chosen)} | ({"fast": [vars(a) for a in answers]} if args.fast else {})
         print(json.dumps(kept, allow_nan=False))
     elif args.fast:
-        print("Trained again from nothing:" if asked else "No claim that was asked for has a part to train.")
+        if answers or not asked:
+            print("Trained again from nothing:" if asked else "No claim that was asked for has a part to train.")
         for answer in answers:
-            print(f"  {answer.claim} {'agrees' if answer.agrees else 'does not agree'}: {answer.said}.")
+            agrees = "agrees" if answer.agrees else "does not agree"
+            print(f"  {answer.claim} {agrees} with the records: {answer.said}.")
     if not whole:
         ended = f"{len(found)} of {len(specs)} runs were trained, {len(answers)} of {len(asked)} claims can be told"
         print(f"Interrupted: {ended}; nothing is kept.", file=sys.stderr)
-    return 0 if whole else 130
+        return 130
+    return 0 if all(answer.agrees for answer in answers) else 1
 
 
 def bench(args: argparse.Namespace) -> int:
@@ -213,20 +218,14 @@ def bench(args: argparse.Namespace) -> int:
     return 0
 
 
-def outlook(now, workers: int) -> str:
-    """What a sweep has and lacks, in one line; the time that is left where records give a run's."""
-    said = f"{now.grid.name}: {now.total} runs, {now.done} done, {now.failed} failed, in {now.ledger.path}"
-    if now.failed:
-        said += " (--retry-failed runs those again)"
-    if now.todo:
-        said += f"; {len(now.todo)} to do"
-    if now.todo and now.seconds is None:
-        said += ", and how long it takes can be told when a run has ended"
-    elif now.todo:
-        left = len(now.todo) * now.seconds / workers
-        long = f"{left / 60:.0f} minutes" if left > 90 else f"{left:.0f} seconds"
-        said += f", about {long} with {workers} at a time ({now.seconds:.0f} seconds a run so far)"
-    return said + "."
+def exercises(args: argparse.Namespace) -> int:
+    """Make the exercises, or with --check name those that differ from what their solutions make."""
+    from matchlib import exercises, record
+
+    try:
+        return exercises.make(args.check)
+    except (ValueError, record.RunError) as error:
+        raise Refusal(str(error)) from None
 
 
 def report(state, as_json: bool) -> None:
@@ -272,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
             return doctor()
         if args.command == "sweep":
             return sweep(args, sys.argv[1:] if argv is None else argv)
-        return {"train": train, "reproduce": reproduce, "bench": bench}[args.command](args)
+        return {"train": train, "reproduce": reproduce, "bench": bench, "exercises": exercises}[args.command](args)
     except Refusal as refusal:
         print(refusal, file=sys.stderr)
         return 2

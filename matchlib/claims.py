@@ -14,27 +14,23 @@ from pathlib import Path
 from statistics import median
 from textwrap import fill
 
-from matchlib.archive import packed
-from matchlib.arms import rank
 from matchlib.cells import kind_of
 from matchlib.evidence import SUPPORTED, Count, Finding
 from matchlib.findings import HELD_OUT
 from matchlib.kinds import ANOTHER, MATCHING
-from matchlib.ledger import Record, load, matched
-from matchlib.record import Evaluation, Run, RunError
-from matchlib.runs import RUNS, SHIPPED
-from matchlib.verdicts import NOT_JUDGED, Claim, Scale, Verdict, compared, judge, mechanism, pooled, told, versus
+from matchlib.ledger import matched
+from matchlib.noise_claim import c4
+from matchlib.runs import SHIPPED
+from matchlib.shelf import command_for, histories, named, place, records
+from matchlib.verdicts import NOT_JUDGED, PAPER, Claim, Scale, Verdict, compared, mechanism, pooled, versus
 
 USUAL, SMALLER = 0.5, (0.7, 0.9, 1.1, 1.3)  # gamma
-TUNED_A_SIDE = ("train.lr", "model.alpha", "model.beta")  # noise: each side takes the best of these
-RIVALS = (("orthogonal", "identity"), ("orthogonal", "gaussian"), ("identity", "none"), ("gaussian", "none"))
 STEERING = (  # the experiments of lesson 04 that send the answer to a token which the mechanism names
     "read another middle", "read another answer", "buffer of another sequence", "middle by the weights",
     "middle by the query", "predecessors exchanged", "predecessors by the keys", "second predecessors exchanged",
     "start before layer 1", "middle before layer 2",
 )  # fmt: skip
 NEIGHBOUR = "W_vo(2) in its place"  # the one control that steers: a neighbouring layer's matrix
-PAPER = Scale("paper", "not run: needs a GPU")
 
 
 def scorecard(folder: str | Path = SHIPPED, only: str | None = None) -> list[Claim]:
@@ -42,40 +38,6 @@ def scorecard(folder: str | Path = SHIPPED, only: str | None = None) -> list[Cla
     if only is not None and only not in CLAIMS:
         raise ValueError(f"claim={only!r} is not known: choose one of {', '.join(CLAIMS)}.")
     return [made(Path(folder)) for name, made in CLAIMS.items() if only in (None, name)]
-
-
-def command_for(name: str) -> str:
-    """The command that makes a record of the course again."""
-    stem, kind = name.split(".")
-    if kind == "json":
-        return "python -m matchlib.runs"
-    by_module = {"selection": "selection", "fresh": "selection", "findings": "findings"}
-    if stem in by_module:
-        return f"python -m matchlib.{by_module[stem]}"
-    pack = "" if stem == "seeds" else " --pack"
-    return f"python -m matchlib sweep {stem} --folder course/runs{pack}"
-
-
-def place(folder: Path, name: str) -> Path:
-    """Where a record lies. Raises RunError, which names the command that makes it, where there is none."""
-    if not (folder / name).exists() and not packed(folder / name).exists():
-        raise RunError(f"{name} is missing from {folder}: make it with '{command_for(name)}'.")
-    return folder / name
-
-
-def records(folder: Path, name: str) -> list[Record]:
-    return load(place(folder, name))
-
-
-def named(group: str) -> tuple[str, ...]:
-    """The files of the shipped runs of one setting."""
-    return tuple(f"{name}.json" for name in RUNS if name.startswith(group))
-
-
-def histories(folder: Path, group: str) -> dict[str, list[Evaluation]]:
-    """What the shipped runs of one setting measured, by name."""
-    paths = [place(folder, name).with_suffix("") for name in named(group)]
-    return {path.name: Run.load(path).history for path in paths}
 
 
 def c1(folder: Path) -> Claim:
@@ -188,53 +150,6 @@ def one_recipe(folder: Path, label: str, group: str, other: str) -> Scale:
         "tuned for the second",
         Verdict(NOT_JUDGED),
     )
-
-
-def c4(folder: Path) -> Claim:
-    """Orthogonal noise against none, each at its best start and learning rate; and against its rivals."""
-    kept = noise_arms(folder)
-    found = versus(kept, "model.noise", "orthogonal", "none", TUNED_A_SIDE)
-    verdict = judge(found)
-    each = "; ".join(f"{c.called}: {told(c.a)} against {told(c.b)}, {c.outcome}" for c in found)
-    rivals = {f"{a} against {b}": judge(versus(kept, "model.noise", a, b, TUNED_A_SIDE)) for a, b in RIVALS}
-    observed = (
-        f"Orthogonal noise against none, each at the start and learning rate that validation seeds chose, "
-        f"{max(r.train.steps for r in kept):,} steps: {verdict}. Runs that generalise, {each}. Beside it: "
-        + "; ".join(f"{pair}, {verdict}" for pair, verdict in rivals.items())
-    )
-    return Claim(
-        "C4",
-        "Orthogonal noise helps the model to reason",
-        "06",
-        "steps to generalise by noise",
-        ("noise_tuning.jsonl", "noise.jsonl"),
-        (Scale("mini", observed, verdict, tuple(found)), PAPER),
-    )
-
-
-def noise_arms(folder: Path) -> list[Record]:
-    """The reported runs of each noise and condition, at the start that did best on the validation seeds."""
-    tuned: dict[tuple, list[Record]] = {}
-    for r in records(folder, "noise_tuning.jsonl"):
-        tuned.setdefault(arm(r), []).append(r)
-
-    def order(one: tuple) -> tuple:
-        if one not in tuned:
-            again = command_for("noise_tuning.jsonl")
-            raise RunError(f"noise_tuning.jsonl holds no run of {one}: go on with it by '{again} --resume'.")
-        return rank(tuned[one]), one
-
-    reported = records(folder, "noise.jsonl")
-    best: dict[tuple, tuple] = {}
-    for one in sorted({arm(r) for r in reported}):
-        best[one[:3]] = min(one, best.get(one[:3], one), key=order)
-    return [r for r in reported if arm(r) in best.values()]
-
-
-def arm(record: Record) -> tuple:
-    """Condition and noise; then where its scalars start, and the learning rate."""
-    model, train = record.model, record.train
-    return train.split, model.d_head, model.noise, model.alpha, train.lr
 
 
 CLAIMS: dict[str, Callable[[Path], Claim]] = {

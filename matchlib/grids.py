@@ -1,10 +1,11 @@
 """The named grids: a preset, the fields that are varied, and the seeds. Every sweep of the course is one of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 from re import fullmatch
 
+from matchlib import noise_rates
 from matchlib.presets import PRESETS, Preset, RunSpec
 from matchlib.train import fitted
 
@@ -95,22 +96,6 @@ CONDITIONS = {"train.split": ("train", "any"), "model.d_head": (4, 32)}  # the r
 ARMS = {"model.noise": ("identity", "gaussian", "orthogonal"), "model.alpha+model.beta": (0.0, 0.3, 1.0)}
 _MINI = PRESETS["mini"]
 BEST_RATE = {"post": 4e-3, "pre": 4e-3}  # by `tuning`: the highest mean over gamma and seeds
-BEST_NOISE_RATE = {  # by `noise_tuning` and `matchlib.arms.best_rate`: split, d_head, noise, start of its scalars
-    ("any", 4, "none", 0.0): 0.004, ("any", 4, "identity", 0.0): 0.008,
-    ("any", 4, "identity", 1.0): 0.016, ("any", 4, "gaussian", 0.0): 0.016,
-    ("any", 4, "gaussian", 1.0): 0.016, ("any", 4, "orthogonal", 0.0): 0.008,
-    ("any", 4, "orthogonal", 1.0): 0.008, ("any", 32, "none", 0.0): 0.004,
-    ("any", 32, "identity", 0.0): 0.004, ("any", 32, "identity", 1.0): 0.016,
-    ("any", 32, "gaussian", 0.0): 0.008, ("any", 32, "gaussian", 1.0): 0.008,
-    ("any", 32, "orthogonal", 0.0): 0.004, ("any", 32, "orthogonal", 1.0): 0.004,
-    ("train", 4, "none", 0.0): 0.008, ("train", 4, "identity", 0.0): 0.008,
-    ("train", 4, "identity", 1.0): 0.002, ("train", 4, "gaussian", 0.0): 0.008,
-    ("train", 4, "gaussian", 1.0): 0.008, ("train", 4, "orthogonal", 0.0): 0.016,
-    ("train", 4, "orthogonal", 1.0): 0.016, ("train", 32, "none", 0.0): 0.008,
-    ("train", 32, "identity", 0.0): 0.004, ("train", 32, "identity", 1.0): 0.002,
-    ("train", 32, "gaussian", 0.0): 0.004, ("train", 32, "gaussian", 1.0): 0.008,
-    ("train", 32, "orthogonal", 0.0): 0.008, ("train", 32, "orthogonal", 1.0): 0.008,
-}  # fmt: skip
 SIZES, DECAYS = (1_000, 10_000, None), (0.01, 0.1, 0.5)
 
 
@@ -123,27 +108,49 @@ def _placed(name: str, about: str, base: Preset, axes: Mapping[str, Sequence]) -
     return Joined(name, about, tuple(grids))
 
 
-def _longer(base: Preset) -> Preset:
-    return replace(base, train=replace(base.train, steps=12_000, eval_every=400))
+_MIDDLE = replace(
+    PRESETS["small"],
+    model=replace(PRESETS["small"].model, d_model=128, d_mlp=128),
+    train=replace(PRESETS["small"].train, batch_size=128, steps=2500),
+)
+TWO_STARTS = tuple(arm for arm in noise_rates.ARMS if arm[1] != 0.3)
+MIDDLE_ARMS = (  # each noise from the start that helped narrow heads most at `mini`
+    *((("any", 16), arm) for arm in (("none", 0.0), ("identity", 0.0), ("gaussian", 1.0), ("orthogonal", 1.0))),
+    *((("any", 128), arm) for arm in (("none", 0.0), ("orthogonal", 1.0))),
+)
 
 
-def _arm(split: str, d_head: int, noise: str, start: float, rate: float) -> Grid:
-    """One way to add noise, in one condition, at its own learning rate."""
-    axes = {"train.split": split, "model.d_head": d_head, "model.noise": noise, "train.lr": rate}
-    axes |= {} if noise == "none" else {"model.alpha+model.beta": start}
-    return Grid(f"{noise}_{split}", "", _MINI, {axis: (value,) for axis, value in axes.items()}, REPORTED)
+def _longer(base: Preset, eval_every: int) -> Preset:
+    return replace(base, train=replace(base.train, steps=12_000, eval_every=eval_every))
+
+
+def _arm(base: Preset, rates: Sequence[float], seeds: Sequence[int], condition: tuple[str, int], arm: tuple) -> Grid:
+    """One way to add noise, in one condition."""
+    axes = {"train.split": condition[:1], "model.d_head": condition[1:], "model.noise": arm[:1], "train.lr": rates}
+    axes |= {} if arm[0] == "none" else {"model.alpha+model.beta": arm[1:]}
+    return Grid(f"{arm[0]}_{condition[0]}", "", base, axes, seeds)
+
+
+def _tuned(name: str, about: str, base: Preset, seeds: Sequence[int], arms: Iterable[tuple]) -> Joined:
+    """Some arms, each in its condition, at every learning rate, on validation seeds."""
+    return Joined(name, about, tuple(_arm(base, RATES, seeds, *arm) for arm in arms))
+
+
+def _noise(name: str, about: str, base: Preset, best: Mapping[tuple, float]) -> Joined:
+    """Every noise and start of a table at its own learning rate, on the seeds that are reported."""
+    return Joined(name, about, tuple(_arm(base, (best[k],), REPORTED, k[:2], k[2:]) for k in best))
 
 
 def _pair(name: str, axes: Mapping[str, Sequence]) -> tuple[Grid, Grid]:
     """No noise and orthogonal noise that starts at 1, each at the learning rate that suits it without a rule."""
-    none = {"model.noise": ("none",), "train.lr": (BEST_NOISE_RATE["any", 4, "none", 0.0],), **axes}
-    noise = {"model.noise": ("orthogonal",), "train.lr": (BEST_NOISE_RATE["any", 4, "orthogonal", 1.0],), **axes}
+    none = {"model.noise": ("none",), "train.lr": (noise_rates.MINI["any", 4, "none", 0.0],), **axes}
+    noise = {"model.noise": ("orthogonal",), "train.lr": (noise_rates.MINI["any", 4, "orthogonal", 1.0],), **axes}
     return Grid(f"{name}_none", "", _MINI, none, REPORTED), Grid(f"{name}_noise", "", _MINI, noise, REPORTED)
 
 
 _LOW = {  # orthogonal noise where the rank is low
     "train.split": ("any",), "model.d_head": (4,), "model.noise": ("orthogonal",),
-    "train.lr": (BEST_NOISE_RATE["any", 4, "orthogonal", 1.0],),
+    "train.lr": (noise_rates.MINI["any", 4, "orthogonal", 1.0],),
 }  # fmt: skip
 _EVERY += (
     Grid(
@@ -162,7 +169,7 @@ _EVERY += (
     _placed(
         "longer",
         "lesson 05: later, or never? fresh data, four times as long",
-        _longer(_MINI),
+        _longer(_MINI, 100),  # as often as `phase`: on a coarser grid the fast ones all look alike
         {"model.gamma": PHASE_GAMMAS},
     ),
     Joined(
@@ -173,11 +180,28 @@ _EVERY += (
             Grid("noise", "", _MINI, {**CONDITIONS, **ARMS, "train.lr": RATES}, VALIDATION),
         ),
     ),
-    Joined(
+    _noise(
         "noise",
         "lesson 06: every noise and start at its own learning rate, seeds that chose nothing",
-        tuple(_arm(*arm, rate) for arm, rate in BEST_NOISE_RATE.items()),
+        _MINI,
+        noise_rates.MINI,
     ),
+    _tuned(
+        "noise_small_tuning",
+        "lesson 06: the same at `small`, with the residue rule: learning rates",
+        PRESETS["small"],
+        VALIDATION[:1],
+        product((("train", 8), ("train", 64)), TWO_STARTS),
+    ),
+    _noise("noise_small", "lesson 06: the same at `small`, reported", PRESETS["small"], noise_rates.SMALL),
+    _tuned(
+        "noise_middle_tuning",
+        "lesson 06: the same at width 128, without the rule: learning rates",
+        _MIDDLE,
+        VALIDATION[:1],
+        MIDDLE_ARMS,
+    ),
+    _noise("noise_middle", "lesson 06: the same at width 128, reported", _MIDDLE, noise_rates.MIDDLE),
     Joined(
         "noise_why",
         "lesson 06: is it the rank, the start, the shortcut, the data, the words, or only time?",
@@ -190,7 +214,7 @@ _EVERY += (
             Grid("read", "", _MINI, {**_LOW, "model.alpha": (1.0,), "model.beta": (0.0,)}, REPORTED),
             Grid("write", "", _MINI, {**_LOW, "model.alpha": (0.0,), "model.beta": (1.0,)}, REPORTED),
             Grid("scale", "", _MINI, {**_LOW, "model.alpha+model.beta": (0.1, 3.0)}, REPORTED),
-            Grid("time", "", _longer(_MINI), {"train.split": ("train", "any"), "model.d_head": (4,)}, REPORTED),
+            Grid("time", "", _longer(_MINI, 400), {"train.split": ("train", "any"), "model.d_head": (4,)}, REPORTED),
         ),
     ),
 )

@@ -29,7 +29,8 @@ from matchlib.record import RunError
 from matchlib.train import pick_device
 
 __all__ = [
-    "Grid", "Ledger", "Plan", "Record", "choose_engine", "cores", "load", "matched", "plan", "run_grid", "table",
+    "Grid", "Ledger", "Plan", "Record", "choose_engine", "cores", "load", "matched", "outlook", "plan", "run_grid",
+    "table",
 ]  # fmt: skip
 
 ENGINES: dict[str, Callable[[int], Engine]] = {
@@ -64,6 +65,22 @@ def plan(grid: Grid | Joined, folder: str | Path = "sweeps", retry_failed: bool 
     done = [r for r in kept.values() if r and r.status == "done"]
     seconds = median(r.provenance["seconds"] for r in done) if done else None
     return Plan(grid, ledger, todo, len(specs), len(done), len(failures), seconds)
+
+
+def outlook(now: Plan, workers: int) -> str:
+    """What a sweep has and lacks, in one line; the time that is left where records give a run's."""
+    said = f"{now.grid.name}: {now.total} runs, {now.done} done, {now.failed} failed, in {now.ledger.path}"
+    if now.failed:
+        said += " (--retry-failed runs those again)"
+    if now.todo:
+        said += f"; {len(now.todo)} to do"
+    if now.todo and now.seconds is None:
+        said += ", and how long it takes can be told when a run has ended"
+    elif now.todo:
+        left = len(now.todo) * now.seconds / workers
+        long = f"{left / 60:.0f} minutes" if left > 90 else f"{left:.0f} seconds"
+        said += f", about {long} with {workers} at a time ({now.seconds:.0f} seconds a run so far)"
+    return said + "."
 
 
 def run_grid(

@@ -92,6 +92,9 @@ class Scale:
     judged: tuple[Comparison, ...] = ()
 
 
+PAPER = Scale("paper", "not run: needs a GPU")
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim in our words, and what became of it. The first scale decides; records: names of files."""
@@ -200,9 +203,7 @@ def versus(records: Iterable[Record], axis: str, a, b, free: Sequence[str] = ())
     ]
 
 
-def compared(
-    scale: str, what: str, kept: list[Record], by: Mapping[float, list[Comparison]], sides: Mapping
-) -> Scale:
+def compared(scale: str, what: str, kept: list[Record], by: Mapping[float, list[Comparison]], sides: Mapping) -> Scale:
     """A scale of comparisons by gamma. sides: the steps to generalise of all runs of a side, by its name."""
     every = [replace(c, setting={"model.gamma": gamma, **c.setting}) for gamma, found in by.items() for c in found]
     verdict, many = judge(every), sorted({spread.n for c in every for spread in (c.a, c.b)}) or [0]

@@ -1,12 +1,15 @@
 """Records that no training made, for the tests of verdicts, claims and the command that prints them."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 from math import inf
 from pathlib import Path
+from shutil import copyfile
 
 from matchlib.ledger import Record
+from matchlib.noise_claim import SWEEPS
 from matchlib.presets import PRESETS
 from matchlib.record import Evaluation
 from matchlib.runs import SHIPPED
@@ -49,15 +52,26 @@ def write(folder: Path, name: str, records: Iterable[Record]) -> None:
     (folder / name).write_text("".join(f"{record.line}\n" for record in records))
 
 
+def copied(to: Path) -> Path:
+    """One copy of the shipped records of C1, beside the folders of a test session: links need one disk, 16 MB once."""
+    if not to.exists():
+        to.mkdir()
+        for path in SHIPPED.iterdir():
+            if path.suffix in (".json", ".safetensors") or path.name in MOVED:
+                copyfile(path, to / path.name)
+    return to
+
+
 def fill(folder: Path, phase_steps=None, noise_steps=None, tuning_steps=None) -> Path:
     """A folder with every record of the scorecard: those of C1 are the shipped ones, the others are made."""
-    for path in SHIPPED.iterdir():
-        if path.suffix in (".json", ".safetensors") or path.name in MOVED:
-            (folder / path.name).symlink_to(path)
+    for path in copied(folder.parent / "shipped").iterdir():
+        os.link(path, folder / path.name)
     default = phase_steps or (lambda ln, gamma, seed: 1000 if ln == "post" and gamma > 0.6 else inf)
     write(folder, "phase.jsonl", phase(default))
     write(folder, "longer.jsonl", phase(default))
     noise_steps = noise_steps or (lambda noise, *_: 500 if noise == "orthogonal" else 1500)
-    write(folder, "noise.jsonl", noisy(noise_steps))
-    write(folder, "noise_tuning.jsonl", noisy(tuning_steps or noise_steps, (10, 11)))
+    reported, tuning = noisy(noise_steps), noisy(tuning_steps or noise_steps, (10, 11))
+    for sweep in SWEEPS.values():
+        write(folder, f"{sweep}.jsonl", reported)
+        write(folder, f"{sweep}_tuning.jsonl", tuning)
     return folder

@@ -4,13 +4,14 @@ import json
 from math import inf
 
 import pytest
-import test_findings
 from claims_work import SEEDS, fill, made, noisy, phase, write
 
 from matchlib import again, claims
-from matchlib.claims import CLAIMS, SMALLER, as_json, markdown, noise_arms, scorecard, text
+from matchlib.claims import CLAIMS, SMALLER, as_json, markdown, scorecard, text
+from matchlib.noise_claim import SWEEPS, noise_arms
 from matchlib.record import RunError
 from matchlib.runs import SHIPPED
+from matchlib.shelf import records
 from matchlib.verdicts import NOT_JUDGED, NOT_MEASURED, NOT_REPRODUCED, PARTLY, REPRODUCED, REVERSED
 
 FAST, SLOW = 500, 1500
@@ -74,6 +75,16 @@ def test_noise_is_judged_by_orthogonal_and_its_rivals_are_told(tmp_path):
         assert rival in claim.scales[0].observed
 
 
+def test_noise_has_a_verdict_at_each_size(tmp_path):
+    fill(tmp_path)
+    write(tmp_path, "noise_small.jsonl", noisy(lambda *_: FAST))
+    scales = c(tmp_path, "C4").scales
+    assert [scale.name for scale in scales] == [*SWEEPS, "paper"]
+    assert {s.name: s.verdict.word for s in scales[:-1]} == {size: REPRODUCED for size in SWEEPS} | {
+        "small": NOT_REPRODUCED
+    }
+
+
 def test_validation_seeds_choose_where_noise_starts_whatever_the_reported_ones_say(tmp_path):
     def tuned(noise, start, *_):
         return {0.0: SLOW, 1.0: FAST}[start]
@@ -113,10 +124,6 @@ def test_runs_that_answer_another_way_count_against_the_mechanism(folder, tmp_pa
     assert scale.verdict.word == NOT_REPRODUCED and "solve the test, 2 do so" in scale.observed
 
 
-def test_what_steers_is_what_the_record_of_lesson_04_is_tested_for():
-    assert claims.STEERING == test_findings.STEERING and claims.NEIGHBOUR == test_findings.NEIGHBOUR
-
-
 def test_small_is_seen_but_not_judged(folder):
     for only, said in (("C2", "gamma 0.3: 0 of 3 seeds succeed, gamma 0.7: 6 of 7"), ("C3", "pre-LN: 0 of 3 seeds")):
         (small,) = [scale for scale in c(folder, only).scales if scale.name == "small"]
@@ -134,6 +141,7 @@ def test_small_is_seen_but_not_judged(folder):
         ("C3", "longer.jsonl", "python -m matchlib sweep longer --folder course/runs --pack"),
         ("C4", "noise.jsonl", "python -m matchlib sweep noise --folder course/runs --pack"),
         ("C4", "noise_tuning.jsonl", "python -m matchlib sweep noise_tuning --folder course/runs --pack"),
+        ("C4", "noise_small.jsonl", "python -m matchlib sweep noise_small --folder course/runs --pack"),
     ],
 )
 def test_a_missing_record_names_what_makes_it(only, name, command, tmp_path):
@@ -205,7 +213,7 @@ def test_a_part_is_three_seeds_a_side_of_the_records(folder):
     parts = again.parts(folder)
     assert [part.claim for part in parts] == ["C1", "C2", "C3", "C4"]
     assert [(len(part.a), len(part.b)) for part in parts] == [(2, 0), (3, 3), (3, 3), (3, 3)]
-    keys = {r.key for name in ("phase.jsonl", "noise.jsonl") for r in claims.records(folder, name)}
+    keys = {r.key for name in ("phase.jsonl", "noise.jsonl") for r in records(folder, name)}
     asked = again.specs(parts)
     assert {one.name for one in asked} <= keys and len(asked) == len({one.name for one in asked}) == 17
     (mine,) = again.parts(folder, "C3")

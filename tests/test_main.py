@@ -288,11 +288,17 @@ def quickly(scored, monkeypatch):
 def test_reproduce_fast_trains_and_says_whether_it_agrees(quickly, capsys):
     assert command.main(["reproduce", "--claim", "C2", "--fast"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("  C2 agrees: one short run against another: silent (effect 0.50)")
+    assert last.startswith("  C2 agrees with the records: one short run against another: silent (effect 0.50)")
     assert last.endswith("2 of 2 runs end in the same kind of solution.")
     assert command.main(["reproduce", "--claim", "C2", "--fast", "--json"]) == 0
     (answer,) = last_json(capsys.readouterr().out)["fast"]
     assert (answer["claim"], answer["agrees"], answer["runs"], answer["same_kind"]) == ("C2", True, 2, 2)
+
+
+def test_reproduce_fast_fails_where_a_part_does_not_agree(quickly, capsys, monkeypatch):
+    monkeypatch.setattr(again, "answer", lambda part, found: again.Answer("C2", False, "it came out otherwise", 2, 0))
+    assert command.main(["reproduce", "--claim", "C2", "--fast"]) == 1
+    assert "  C2 does not agree with the records: it came out otherwise." in capsys.readouterr().out
 
 
 def test_reproduce_fast_has_nothing_to_train_for_lessons_to_come(quickly, capsys):

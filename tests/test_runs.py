@@ -100,8 +100,9 @@ def test_a_preset_s_model_fits_its_task(name):
 
 def test_the_shelf_holds_the_named_runs_and_nothing_else():
     records = {"selection.jsonl", "fresh.jsonl", "seeds.jsonl", "findings.jsonl", "bench.json"}
-    sweeps = ("tuning", "phase", "longer", "noise_tuning", "noise", "noise_why")
-    records |= {f"{name}.jsonl.gz" for name in sweeps}
+    mini = ("tuning", "phase", "longer", "noise_tuning", "noise", "noise_why")
+    larger = ("noise_small_tuning", "noise_small", "noise_middle_tuning", "noise_middle")
+    records |= {f"{name}.jsonl.gz" for name in (*mini, *larger)}
     kept = {p.name for p in SHIPPED.iterdir() if p.suffix != ".lock"} - {"result.png"}
     assert kept - records == {f"{name}.{end}" for name in RUNS for end in ("json", "safetensors")}
 
