@@ -27,7 +27,7 @@ A file imports only from floors below its own.
 | 5 | `namings.py` | what a model answers for one order of the edges, under many names of the tokens |
 | 5 | `progress.py` | what a learner has passed so far: a small file beside the exercises, a table, and a panel |
 | 5 | `exercises.py` | the notebooks of exercises/, made from those of solutions/ |
-| 5 | `drawers.py` | two networks by hand that answer alike and store otherwise: side by side, or written over |
+| 5 | `drawers.py` | two networks by hand that both answer and store otherwise: side by side, or written over |
 | 6 | `ledger.py` | the records of many runs in one file: appended so that a kill loses none, and read fast |
 | 6 | `presets.py` | four recipes by name: `tiny`, `mini`, `small`, `paper`; a run to do: a recipe and a seed |
 | 6 | `causes.py` | what an experiment is: a change, and the token that a hypothesis then predicts |

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from matchlib.causes import Setting
-from matchlib.checking import Wrong, ask, check, kind_of, one_of, tensor, whole, wholes
+from matchlib.checking import Wrong, ask, check, kind_of, tensor, whole, wholes
 from matchlib.data import Batch, ChainTask
 from matchlib.evidence import Count
 from matchlib.hooks import cache as activations
@@ -232,7 +232,9 @@ def empty_fall(g, answer):
     given = ask(answer, model, batch, g)
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise Wrong(f"Your answer is {kind_of(given)}: return the name of an activation, and the donors.")
-    found = one_of(given[0], hook_names(model.cfg), "The name")
+    found = given[0]
+    if not isinstance(found, str) or found not in hook_names(model.cfg):
+        raise Wrong(f"The name is {kind_of(found)}: choose one of hook_names(model.cfg), as 'blocks.1.attn.out' is.")
     donors = torch.tensor(wholes(given[1], "Your donors"))
     if len(donors) != len(batch) or donors.min() < 0 or donors.max() >= len(batch):
         raise Wrong(f"Give one donor for each of the {len(batch)} questions: its number, from 0 to {len(batch) - 1}.")

@@ -71,7 +71,7 @@ def which_drawer(g, answer):
     damage = "{:.2f} of the answers stay {}, and as few move as predicted: your step damages. Keep to the size it has"
     if over.moves + over.stays < 0.5:
         raise Wrong(f"Only {damage.format(over.stays, 'where a drawer is written over')}.")
-    if over.moves < 0.8:  # 0.97 and more, of 60 or more: 8 standard errors
+    if over.moves < 0.65:  # right: 0.98 of 100; what both hypotheses predict: 0.77 to 1.00, and is named below
         raise Wrong(
             f"In the network that writes over, the answer moves in {over.moves:.2f} and stays in {over.stays:.2f}. If "
             "it stays there too, that it stays elsewhere is no evidence."
@@ -85,14 +85,14 @@ def which_drawer(g, answer):
                 f"The answer moves in {side.moves:.2f} where buffers stand side by side, too. {both}Put the other "
                 "where the *start* stood when layer 1 asked, not where the middle stands."
             )
-        if side.stays < 0.6:  # by hand 0.87, as the step is noise to the others; trained 0.94 and more
+        if side.stays < 0.6:  # by hand 0.82, as the step is noise there; trained 0.94 and more
             raise Wrong(f"Only {damage.format(side.stays, 'side by side')}.")
     if torch.allclose(side.step, side.on_batch()[1], atol=1e-4):
         raise Wrong(
             "You measure on the very questions that you then test: what a token holds there has this question's answer "
             "in it. Measure on the reference questions."
         )
-    return "written over, the answer moves as predicted; side by side, and in the trained model, it stays."
+    return "written over, the answer moves as predicted; side by side, and in the trained model, most stay."
 
 
 def own_rows(n: int, d: int, g: torch.Generator) -> Float[Tensor, "n d"]:

@@ -86,7 +86,8 @@ class ChainExplorer(Panel):
             table(f"Steps mod {MODULUS}: {rule(split)}", ["edge", "residue"], residues),
             table("Guessers on this split", ["names", "accuracy"], guesses),
         ]
-        self.tables.value = f'<div style="display: flex; flex-wrap: wrap; gap: 2em">{"".join(tables)}</div>'
+        beside = "display: flex; flex-wrap: wrap; align-items: flex-start; gap: 2em"
+        self.tables.value = f'<div style="{beside}">{"".join(tables)}</div>'
         self.say(changed)
 
     def _in_words(self, batch: Batch) -> str:

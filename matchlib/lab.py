@@ -24,7 +24,7 @@ from matchlib.trials import HOPS, LAYERS, MOVES, Chosen, Move, Outcome, Tally, f
 REFERENCE = 500  # questions to measure means and scales on
 MANY = 100
 PATTERNS = [f"blocks.{layer}.attn.pattern" for layer in range(LAYERS)]
-HEAD = ("", "model", "intervention", "where", "hits", "95 % interval", "right answers", "hits under the control")
+HEAD = ("", "model", "intervention, where", "hits", "95 % interval", "right", "hits under the control")
 Key = tuple[str, str, str]  # model, intervention, where
 
 
@@ -244,7 +244,8 @@ class PatchingLab(Panel):
 
     def _show_counts(self) -> None:
         so_far = _of(self.hits) if self.hits else "none yet, here"
-        rows = [("→" * (key == self._key), *key, *_cells(kept)) for key, kept in self.tallies.items()]
+        named = ((key, key[0], ", ".join(key[1:]), kept) for key, kept in self.tallies.items())
+        rows = [("→" * (key == self._key), model, what, *_cells(kept)) for key, model, what, kept in named]
         self.counts.value = _close(table(f"Hits so far: {so_far}", HEAD, rows))
 
     def _show_flow(self, title: str) -> None:
@@ -271,7 +272,7 @@ def _of(count: Count) -> str:
 
 def _cells(tally: Tally) -> tuple[str, ...]:
     low, high = tally.hits.interval
-    controls = "; ".join(f"{name}: {_whole(_of(count))}" for name, count in tally.controls.items()) or "none"
+    controls = "; ".join(f"{name}: {_of(count)}" for name, count in tally.controls.items()) or "none"
     return _whole(_of(tally.hits)), _whole(f"{low:.3f} to {high:.3f}"), _whole(_of(tally.right)), controls
 
 

@@ -138,7 +138,7 @@ def row(*children: widgets.Widget) -> widgets.Box:
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as HTML that takes its colours from the page, light or dark."""
-    cell = 'style="padding: 0 1.2em 0 0; text-align: left"'
+    cell = 'style="padding: 0 0.7em 0 0; text-align: left"'
 
     def line(tag: str, cells: Sequence[str]) -> str:
         return "<tr>" + "".join(f"<{tag} {cell}>{escape(str(c))}</{tag}>" for c in cells) + "</tr>"

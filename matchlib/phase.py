@@ -23,8 +23,8 @@ from matchlib.wording import AXES, NEVER, Shades, label, settled, share_text, te
 
 USUAL = ("model.gamma", "train.weight_decay")  # the axes of the first view, where they vary
 HEAD = (
-    "seed", "kind of solution", "test", "OOD", "OOD as long", "argmax, by layer", "steps to generalise",
-    "b renamed: twin, stranger", "link broken: twin, stranger",
+    "seed", "kind of solution", "test", "OOD", "as long", "argmax, by layer", "steps to generalise",
+    "renamed: twin, stranger", "broken: twin, stranger",
 )  # fmt: skip
 
 

@@ -7,6 +7,9 @@ import torch
 from checks_work import complete, held, rows
 
 from matchlib.buffers import held as means_of
+from matchlib.construct import with_sink
+from matchlib.drawers import two_networks
+from matchlib.train import accuracy_of, seeded
 
 
 def count(rules="zero same again", hit="predicted", z=1.96, wald=False, ends=lambda p, low, high: (low, high)):
@@ -222,3 +225,13 @@ def test_a_mistake_gets_its_own_words(name, wrong, said):
 
 def test_every_check_has_its_mistakes():
     complete("04", MISTAKES)
+
+
+def test_both_networks_answer_and_one_asks_from_the_drawer_of_the_start():
+    task, networks = two_networks()
+    batch, side = with_sink(task.sample(200, "any", generator=seeded(1))), networks["side by side"]
+    for name, model in networks.items():
+        assert accuracy_of(model, batch) > 0.9, name
+        x = means_of(model, batch, "blocks.2.resid_pre", 1)[1:21]  # what stands for the middle when layer 2 asks
+        plain = torch.cosine_similarity(x, side.w_e[1:21] - side.w_e[1:21].mean(0)).mean().item()
+        assert (plain > 0.5) == (name == "written over"), (name, plain)
