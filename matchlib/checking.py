@@ -9,6 +9,7 @@ import copy
 import ctypes
 import inspect
 import math
+import random
 import reprlib
 import secrets
 import traceback
@@ -96,6 +97,11 @@ class Check:
             return Outcome("passed", f"{words}\npassed: {within(LIMIT, lambda: self.body(g, said))}")
         except Surprise as surprise:
             return Outcome("surprise", f"{words}\na surprise: {surprise}")
+
+
+def dice(g: torch.Generator) -> random.Random:
+    """Python's own dice, seeded by the check's generator: fresh with it, and for samples and shuffles of lists."""
+    return random.Random(int(torch.randint(2**31, (1,), generator=g)))
 
 
 def check(lesson: str, title: str, choices: Sequence[str] = ()) -> Callable[[Callable[..., str]], Check]:

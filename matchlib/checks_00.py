@@ -1,13 +1,12 @@
 """The checks of lesson 00's exercises: new chains, luck, and what the shipped model does when it is asked otherwise."""
 
-import random
 from functools import cache
 from itertools import pairwise
 
 import torch
 
 from matchlib.chains import RESIDUES
-from matchlib.checking import Surprise, Wrong, ask, check, number, tensor, wholes
+from matchlib.checking import Surprise, Wrong, ask, check, dice, number, tensor, wholes
 from matchlib.hooks import intervene
 from matchlib.runs import load_or_train
 
@@ -17,10 +16,6 @@ def shipped():
     """The model of lesson 00 and its task."""
     run = load_or_train("post_g07")
     return run.model, run.task
-
-
-def dice(g: torch.Generator) -> random.Random:
-    return random.Random(int(torch.randint(2**31, (1,), generator=g)))
 
 
 def tokens_of(chain: list[int], what: str) -> None:

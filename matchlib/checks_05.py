@@ -7,7 +7,7 @@ from math import comb, inf, sqrt
 from statistics import fmean, median
 
 from matchlib import made_up
-from matchlib.checking import Wrong, ask, check, kind_of, number, one_of
+from matchlib.checking import Wrong, ask, check, dice, kind_of, number, one_of
 from matchlib.data import ChainTask
 from matchlib.made_up import FIELDS
 
@@ -60,7 +60,7 @@ FASTER: dict[str, Callable[[list[float], list[float]], float]] = {
 def how_often_faster(g, answer):
     """The share of pairs in which a takes fewer steps, against a count by ranks; each case has ties and runs that never
     arrive."""
-    rng = made_up.dice(g)
+    rng = dice(g)
     cases = []
     for n, m in ((5, 5), (4, 6), (6, 3), (5, 4), (3, 5), (6, 6)):
         tie = rng.randrange(600, 1500, 100)
@@ -95,7 +95,7 @@ RATES = {
 @check("05", "A learning rate for each, chosen fairly")
 def fair_rate(g, answer):
     """The rate with the best mean over seeds that are not reported, a crash counting 0; one rate for each mistake."""
-    rng = made_up.dice(g)
+    rng = dice(g)
     for one_crash in (False, True, False, True):
         runs, reported, rates = made_up.some_rates(rng, one_crash)
         rate = number(ask(answer, runs, reported), "Your rate")
@@ -157,7 +157,7 @@ HARMS: dict[str, Callable[[list[dict]], set[Setting]]] = {
 @check("05", "Find the counter-example: where is smaller worse?")
 def where_smaller_harms(g, answer):
     """The settings with a superiority over gamma 0.5 of 0.2 or less, all else equal, in three made-up diagrams."""
-    rng = made_up.dice(g)
+    rng = dice(g)
     tables = [made_up.some_table(rng) for _ in range(3)]
     got = [settings(ask(answer, rows), rows) for rows in tables]
     true = [compared(rows, said_worse) for rows in tables]
@@ -186,7 +186,7 @@ def settings(value, rows: list[dict]) -> set[Setting]:
 @check("05", "How often does luck look like a difference?")
 def false_alarms(g, answer):
     """Two equal arms: the share of comparisons beyond 0.2 and 0.8, against an exact count of all orders."""
-    trials, rng = 6000, made_up.dice(g)
+    trials, rng = 6000, dice(g)
 
     def draw() -> float:
         return rng.uniform(500, 3000)
@@ -260,7 +260,7 @@ CONFUSED = {
 @check("05", "Design: how does it answer?")
 def tell_apart(g, answer):
     """Twelve boxes that answer known questions alike, in three ways; the learner's own questions have to tell."""
-    rng, task = made_up.dice(g), ChainTask(n_edges=4, hops=2, n_tokens=20)
+    rng, task = dice(g), ChainTask(n_edges=4, hops=2, n_tokens=20)
     known = task.sample(300, "train", generator=g)
     by_heart = dict(zip(map(tuple, known.tokens.tolist()), known.answer.tolist()))
     wrong, said = [], []

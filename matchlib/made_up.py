@@ -14,10 +14,6 @@ from matchlib.chains import MODULUS, RESIDUES
 FIELDS = ("layernorm", "weight_decay", "n_train", "gamma")
 
 
-def dice(g: torch.Generator) -> random.Random:
-    return random.Random(int(torch.randint(2**31, (1,), generator=g)))
-
-
 def some_rates(rng: random.Random, one_crash: bool) -> tuple[list[dict], list[int], dict[float, str]]:
     """Runs at five or six rates, the seeds that are reported, and which mistake would choose each rate."""
     seeds = rng.sample(range(100, 200), 6)

@@ -4,6 +4,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from matchlib import progress
+from matchlib.checking import check
+
 settings.register_profile("course", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("course")
 
@@ -28,3 +31,12 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def trial():
+    """A check that is taken out of the table again."""
+    before = dict(progress.EXERCISES)
+    yield check
+    progress.EXERCISES.clear()
+    progress.EXERCISES.update(before)

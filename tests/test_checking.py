@@ -7,17 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from matchlib import checking, progress
-from matchlib.checking import Wrong, check, number, one_of, tensor, truth, whole, wholes
-
-
-@pytest.fixture
-def trial():
-    """A check that is taken out of the table again."""
-    before = dict(progress.EXERCISES)
-    yield check
-    progress.EXERCISES.clear()
-    progress.EXERCISES.update(before)
+from matchlib import checking
+from matchlib.checking import Wrong, number, one_of, tensor, truth, whole, wholes
 
 
 def endless(*given):

@@ -7,18 +7,8 @@ import checks_work as work
 import pytest
 
 from matchlib import checking, checks, progress
-from matchlib.checking import check
 
 NAMES = sorted(progress.EXERCISES)
-
-
-@pytest.fixture
-def trial():
-    """A check that is taken out of the table again."""
-    before = dict(progress.EXERCISES)
-    yield check
-    progress.EXERCISES.clear()
-    progress.EXERCISES.update(before)
 
 
 @pytest.fixture
