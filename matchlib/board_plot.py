@@ -11,26 +11,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from matchlib.rules import bounds, reach, senders, sets
+from matchlib.rules import Held, bounds, reach, senders, sets
 from matchlib.style import BLUE, GREY, INK, PALE, SKY, SMALL, VERMILLION, canvas, columns, styled
-
-Held = tuple[tuple[frozenset[int], ...], ...]
-
-
-def held_sets(order: Sequence[int], n_layers: int, start: int = 0, ring: bool = False) -> Held:
-    """`rules.sets`, also where edge E-1 leads back to node 0: a node may then come in by either way round. Ours.
-
-    Raises ValueError for what is no order, and for a start that is no node.
-    """
-    if not ring:
-        return sets(order, n_layers, start)
-    reach(order, n_layers, start, ring)  # refuses what cannot be
-    held = tuple(frozenset({node % len(order)}) for edge in order for node in (edge, edge + 1)) + (frozenset({start}),)
-    layers = [held]
-    for layer in range(1, n_layers + 1):
-        held = tuple(own.union(*(held[j] for j in heard)) for own, heard in zip(held, senders(held, layer)))
-        layers.append(held)
-    return tuple(layers)
 
 
 def limits(n_edges: int, n_layers: int, start: int = 0, ring: bool = False) -> tuple[int, int]:
@@ -61,7 +43,7 @@ def board(
     Raises ValueError for what is no order, no layer, no node or no position, and for an answer that is no node.
     """
     order = [int(edge) for edge in order]
-    held = held_sets(order, n_layers, start, ring)
+    held = sets(order, n_layers, start, ring)
     n_pos, n_nodes = len(held[0]), len(order) + (not ring)
     last = n_pos - 1
     receiver = last if receiver is None else receiver

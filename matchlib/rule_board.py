@@ -12,11 +12,11 @@ import torch
 from matplotlib.figure import Figure
 
 from matchlib.ask import SEPARATORS
-from matchlib.board_plot import board, held_sets, in_words, limits, rank
+from matchlib.board_plot import board, in_words, limits, rank
 from matchlib.namings import Said, ask_order, said_table
 from matchlib.panel import Mistake, Panel, Shown, control, row
 from matchlib.record import Run
-from matchlib.rules import Distribution, bounds, fastest, reach, reach_distribution, slowest
+from matchlib.rules import Distribution, bounds, fastest, reach, reach_distribution, sets, slowest
 from matchlib.train import seeded
 
 NAMINGS = 64  # sequences of one graph and one order, their tokens drawn anew
@@ -248,7 +248,7 @@ class RuleBoard(Panel):
             self._pictures[choice] = figure._repr_png_(), figure.get_suptitle()
         self._shown = choice
         self._board.show(*self._pictures[choice])
-        heard = held_sets(self.order, self.n_layers.value, self.start.value, self.ring)[-1][-1]
+        heard = sets(self.order, self.n_layers.value, self.start.value, self.ring)[-1][-1]
         self.answers.value = said_table(self.said, self._run.task, heard, self.reach) if self._run else ""
         self.say(self._sentence())
 

@@ -39,6 +39,7 @@ from torch import Tensor
 
 from matchlib.evidence import Count
 
+Held = tuple[tuple[frozenset[int], ...], ...]  # [layer][position]: the nodes held there
 MOST_LISTED = 9  # edges: 362,880 orders
 AT_ONCE = 4_096  # orders that are followed together: their sets stay in the processor's cache
 
@@ -93,14 +94,16 @@ def _follow(order: Tensor, n_layers: int, start: Tensor) -> Tensor:
     return far.long() - start
 
 
-def sets(order: Sequence[int], n_layers: int, start: int = 0) -> tuple[tuple[frozenset[int], ...], ...]:
+def sets(order: Sequence[int], n_layers: int, start: int = 0, ring: bool = False) -> Held:
     """The nodes that each of the 2E+1 positions holds: `[layer][position]`, layer 0 is before any layer.
 
-    The rules word for word, for a board to show; `reaches` is the fast way. Raises ValueError as `reaches` does.
+    The rules word for word, for a board to show; `reaches` is the fast way. On a ring edge E-1 leads back to node 0,
+    and a node may come in by either way round. Raises ValueError as `reaches` does.
     """
     _check_whole("n_layers", n_layers)
-    places = _checked(torch.as_tensor(order)[None], start)[0][0].tolist()
-    held = tuple(frozenset({node}) for edge in places for node in (edge, edge + 1)) + (frozenset({start}),)
+    places = _checked(torch.as_tensor(order)[None], start, ring)[0][0].tolist()
+    n_nodes = len(places) + (not ring)
+    held = tuple(frozenset({node % n_nodes}) for edge in places for node in (edge, edge + 1)) + (frozenset({start}),)
     layers = [held]
     for layer in range(1, n_layers + 1):
         heard = senders(held, layer)

@@ -5,7 +5,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from matchlib.board_plot import held_sets, limits
+from matchlib.board_plot import limits
 from matchlib.rules import Distribution, bounds, reach, sets
 from matchlib.rules_plots import board, reach_histogram, split_by_rule, steps_against_depth
 from matchlib.style import GREY, PALE, SKY, VERMILLION
@@ -94,14 +94,13 @@ def test_a_model_is_right_wrong_or_names_no_node():
 
 def test_on_a_ring_nodes_stand_in_steps_from_the_start_and_come_in_by_both_ways():
     order = (1, 3, 2, 5, 7, 6, 0, 4, 8)  # 4 steps both ways, as in test_rules
-    assert held_sets(order, 3, ring=True)[-1][-1] == set(range(9)) and reach(order, 3, ring=True) == 4
-    assert held_sets(order, 3) == sets(order, 3)
+    assert sets(order, 3, ring=True)[-1][-1] == set(range(9)) and reach(order, 3, ring=True) == 4
     figure = board(order, 3, 3, start=0, ring=True)
     assert len(shaded(figure.axes[0], 18)) == 9
     turned = board(order, 3, 1, start=7, ring=True).axes[0]
     assert [t.get_text() for t in turned.get_yticklabels()] == [str((7 + i) % 9) for i in range(9)]
     assert shaded(turned, 18) == {0: "own"} and turned.get_xticklabels()[-1].get_text() == "7"
-    for call in (lambda: board(order, 3, 3, start=9, ring=True), lambda: held_sets((0, 0), 3, ring=True)):
+    for call in (lambda: board(order, 3, 3, start=9, ring=True), lambda: sets((0, 0), 3, ring=True)):
         with pytest.raises(ValueError, match="is not a node|is no order"):
             call()
 
