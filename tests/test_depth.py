@@ -46,6 +46,14 @@ def test_what_is_left_open_is_what_the_words_of_the_rules_leave(case, n_layers):
         assert found[i] == (0 if answer in nodes else task.chain_length - len(nodes))
 
 
+@pytest.mark.parametrize("n_layers", [2, 3])
+def test_on_a_ring_the_node_before_the_start_comes_in_from_behind(n_layers):
+    """One step back is as many hops as the ring has edges, less one: never open, though far ahead."""
+    task = ChainTask("ring", 8, 7, 20)
+    batch = task.sample(50, "any", generator=torch.Generator().manual_seed(0))
+    assert (depth.left_open(batch, n_layers, closed=True) == 0).all()
+
+
 @given(questions())
 def test_each_cut_takes_the_attention_that_its_name_says(case):
     _, batch = case
