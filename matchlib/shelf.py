@@ -11,11 +11,12 @@ from matchlib.runs import RUNS
 def command_for(name: str) -> str:
     """The command that makes a record of the course again."""
     stem, kind = name.split(".")
-    if kind == "json":
-        return "python -m matchlib.runs"
-    by_module = {"selection": "selection", "fresh": "selection", "findings": "findings"}
+    by_module = {name: name for name in ("selection", "findings", "aloud")}
+    by_module |= {"fresh": "selection", "climbs": "climb"}
     if stem in by_module:
         return f"python -m matchlib.{by_module[stem]}"
+    if kind == "json":
+        return "python -m matchlib.runs"
     pack = "" if stem == "seeds" else " --pack"
     return f"python -m matchlib sweep {stem} --folder course/runs{pack}"
 

@@ -6,24 +6,25 @@ import pytest
 import torch
 
 from matchlib import climb as climbing
-from matchlib.climb import Rung, Stage, climb, load, make, rungs
+from matchlib.climb import Plan, Rung, Stage, climb, load, make, rungs
+from matchlib.data import ChainTask
 from matchlib.record import Run, RunError
-from matchlib.train import TrainState, fitted
+from matchlib.train import TrainState
 
-SHORT = (Stage(4, 2, 3), Stage(5, 2, 4), Stage(5, 3, 2))
+SHORT = (Stage(4, 3), Stage(5, 4), Stage(6, 2))
+PLAN = Plan(2, 2, width=8)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Two layers of width 8, and a few steps."""
-    monkeypatch.setattr(climbing, "MODEL", replace(climbing.MODEL, d_model=8, d_head=8, d_mlp=8))
+    """Two layers of width 8, and a few steps; no stage ends before them."""
+    monkeypatch.setattr(climbing, "ENOUGH", 2.0)
     monkeypatch.setattr(climbing, "TRAIN", replace(climbing.TRAIN, batch_size=4, n_eval=20, warmup=1))
-    monkeypatch.setattr(climbing, "PLANS", {(2, 3): SHORT})
+    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT})
 
 
 def fresh(stage: Stage, seed: int) -> TrainState:
-    model = fitted(replace(climbing.MODEL, n_layers=2), stage.task)
-    return TrainState.new(stage.task, model, replace(climbing.TRAIN, steps=stage.steps), seed, "cpu")
+    return TrainState.new(PLAN.task(stage), PLAN.model, replace(climbing.TRAIN, steps=stage.steps), seed, "cpu")
 
 
 def test_a_larger_ring_takes_over_all_weights_and_the_question_keeps_its_place():
@@ -42,39 +43,58 @@ def test_a_larger_ring_takes_over_all_weights_and_the_question_keeps_its_place()
 def test_each_stage_begins_where_the_last_one_ended(monkeypatch):
     taken = []
     monkeypatch.setattr(climbing, "take_over", lambda state, last: taken.append((state.task.n_edges, last.task)))
-    ends = list(climb(2, SHORT, seed=7))
-    stages = [Stage(run.task.n_edges, run.task.hops, run.train_config.steps) for run in ends]
+    ends = list(climb(PLAN, SHORT, seed=7))
+    stages = [Stage(run.task.n_edges, run.train_config.steps) for run in ends]
     assert stages == list(SHORT)
-    assert [(n, task) for n, task in taken] == [(5, SHORT[0].task), (5, SHORT[1].task)]
+    assert [(n, task) for n, task in taken] == [(5, PLAN.task(SHORT[0])), (6, PLAN.task(SHORT[1]))]
     assert all(run.seed == 7 and run.model_config.n_layers == 2 and run.task.kind == "ring" for run in ends)
+
+
+def test_a_stage_ends_as_soon_as_it_answers_enough(monkeypatch):
+    monkeypatch.setattr(climbing, "TRAIN", replace(climbing.TRAIN, eval_every=2))
+    monkeypatch.setattr(climbing, "ENOUGH", 0.0)
+    ends = list(climb(PLAN, (Stage(4, 6), Stage(5, 4)), seed=7))
+    assert [run.provenance["steps"] for run in ends] == [2, 2], "the first measurement after a step"
+    monkeypatch.setattr(climbing, "ENOUGH", 1.1)
+    assert next(climb(PLAN, (Stage(4, 6),), seed=7)).provenance["steps"] == 6
+
+
+def test_a_chain_is_no_ring():
+    assert Plan(3, 4, kind="single").task(Stage(6, 1)) == ChainTask("single", 6, 4, climbing.N_TOKENS)
+    assert PLAN.task(Stage(6, 1)) == ChainTask("ring", 6, 2, climbing.N_TOKENS)
+
+
+def test_the_width_is_that_of_the_plan():
+    cfg = Plan(4, 3, width=24).model
+    assert (cfg.n_layers, cfg.d_model, cfg.d_head, cfg.d_mlp, cfg.gamma) == (4, 24, 24, 24, 0.5)
 
 
 def test_a_climb_that_was_stopped_goes_on_and_ends_where_an_unbroken_one_ends(tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir(), (tmp_path / "broken").mkdir()
-    make((2, 3), 5, tmp_path / "whole")
-    monkeypatch.setattr(climbing, "PLANS", {(2, 3): SHORT[:1]})
-    make((2, 3), 5, tmp_path / "broken")
-    monkeypatch.setattr(climbing, "PLANS", {(2, 3): SHORT})
+    make(PLAN, 5, tmp_path / "whole")
+    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT[:1]})
+    make(PLAN, 5, tmp_path / "broken")
+    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT})
     trained, train_on = [], climbing.climb
     monkeypatch.setattr(climbing, "climb", lambda *args: trained.append(args[1]) or train_on(*args))
-    make((2, 3), 5, tmp_path / "broken")
+    make(PLAN, 5, tmp_path / "broken")
     assert trained == [SHORT[1:]]
-    last = climbing.run_name(2, SHORT[-1], 5)
+    last = PLAN.run_name(SHORT[-1], 5)
     ends = [Run.load(tmp_path / folder / last).model.state_dict() for folder in ("whole", "broken")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def test_a_run_of_another_length_is_refused(tmp_path, monkeypatch):
-    make((2, 3), 5, tmp_path)
-    monkeypatch.setattr(climbing, "PLANS", {(2, 3): (*SHORT[:2], Stage(5, 3, 9))})
+    make(PLAN, 5, tmp_path)
+    monkeypatch.setattr(climbing, "PLANS", {PLAN: (*SHORT[:2], Stage(6, 9))})
     with pytest.raises(RunError, match="was trained for other than 9 steps: delete it"):
-        make((2, 3), 5, tmp_path)
+        make(PLAN, 5, tmp_path)
 
 
 def test_rungs_count_the_steps_of_all_stages_and_come_back_from_their_file(tmp_path):
-    make((2, 3), 5, tmp_path)
-    found = list(rungs((2, 3), 5, tmp_path))
-    assert [(r.n_edges, r.hops, r.steps) for r in found] == [(4, 2, 3), (5, 2, 7), (5, 3, 9)]
+    make(PLAN, 5, tmp_path)
+    found = list(rungs(PLAN, 5, tmp_path))
+    assert [(r.n_edges, r.hops, r.steps) for r in found] == [(4, 2, 3), (5, 2, 7), (6, 2, 9)]
     assert all(r.right[1] == 2_000 for r in found)
     climbing.write(found, tmp_path / "rungs.jsonl")
     assert load(tmp_path / "rungs.jsonl") == found and isinstance(found[0], Rung)

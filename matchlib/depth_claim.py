@@ -1,0 +1,160 @@
+"""Claims C5 and C6, layers reason in parallel and up to a bound: rings that were climbed, judged by rule.
+
+The rules were written down before the reported climbs had ended. Of each climb the last rung counts: the largest ring.
+A seed *answers* where it is right on at least 0.95 of the questions. L layers do L - 1 steps if each does one, for
+layer 0 pairs.
+
+C5, only of climbs that ask for more than L - 1 hops. A seed that answers is *parallel* where its other positions carry
+the answer: with all of their attention cut above layer 0 at most 0.5 is right, and with only the attention off the path
+cut (the control) at least 0.9. A kind of model (layers, hops) is *reproduced* where at least two thirds of its seeds
+answer and all of these are parallel, *partly* where at least one seed is parallel, *not reproduced* where seeds answer
+and none is; where none answers, training did not reach it, and this says nothing.
+
+C6, on orders that do not let the rules reach the answer. One who knows all that the rules let the start hold, and draws
+among the nodes left open, is right on `narrowed` of them. A seed is *beyond* the rules where the lower end of its 95 %
+interval there lies more than 0.05 above `narrowed`; it *keeps* to them where it is not beyond, though it answers the
+orders that allow it, or (where no order does) though it can do one hop less at this depth. The bound is *contradicted*
+where at least two thirds of the seeds of a kind are beyond, *supported* where at least two thirds keep to it, else
+*open*. Source: ours.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from matchlib import climb
+from matchlib.climb import Rung
+from matchlib.evidence import Count
+from matchlib.shelf import place
+from matchlib.verdicts import NOT_MEASURED, NOT_REPRODUCED, PARTLY, REPRODUCED, Claim, Scale, Verdict
+
+RECORD = "climbs.jsonl"
+ANSWERS, FALLS, STAYS, MARGIN = 0.95, 0.5, 0.9, 0.05
+SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "open"
+Kind = tuple[int, int, int]  # layers, hops, width
+
+
+def tops(rungs: Iterable[Rung]) -> dict[Kind, list[Rung]]:
+    """The last rung of each climb of rings, by kind of model; seeds in order."""
+    last: dict[tuple, Rung] = {}
+    for rung in (rung for rung in rungs if rung.kind == "ring"):
+        key = rung.n_layers, rung.hops, rung.width, rung.seed
+        last[key] = max(rung, last.get(key, rung), key=lambda r: r.n_edges)
+    found = defaultdict(list)
+    for key in sorted(last):
+        found[key[:3]].append(last[key])
+    return dict(found)
+
+
+def share(counts: Sequence[Sequence[int]]) -> float:
+    """Right answers of all questions, both sides of the rules together."""
+    return sum(right for right, _ in counts) / sum(asked for _, asked in counts)
+
+
+def answers(rung: Rung) -> bool:
+    right, asked = rung.right
+    return right >= ANSWERS * asked
+
+
+def parallel(rung: Rung) -> bool:
+    return share(rung.asked["alone"]) <= FALLS and share(rung.asked["others_cut"]) >= STAYS
+
+
+def beyond(rung: Rung) -> bool:
+    """Whether it answers what the rules do not reach, more often than they let one guess."""
+    right, asked = rung.asked["forbidden"]
+    return asked > 0 and Count(right, asked).interval[0] > rung.asked["narrowed"] + MARGIN
+
+
+def in_parallel(seeds: Sequence[Rung]) -> str:
+    """The verdict of C5 on one kind of model."""
+    able = [rung for rung in seeds if answers(rung)]
+    so = [rung for rung in able if parallel(rung)]
+    if not able:
+        return NOT_MEASURED
+    if 3 * len(able) >= 2 * len(seeds) and so == able:
+        return REPRODUCED
+    return PARTLY if so else NOT_REPRODUCED
+
+
+def keeps(rung: Rung, able_below: bool) -> bool:
+    """able_below: whether a model of this depth does one hop less."""
+    right, asked = rung.asked["allowed"]
+    return not beyond(rung) and (right >= ANSWERS * asked if asked else able_below)
+
+
+def bounded(seeds: Sequence[Rung], able_below: bool) -> str:
+    """The verdict of C6 on one kind of model."""
+    if 3 * sum(map(beyond, seeds)) >= 2 * len(seeds):
+        return CONTRADICTED
+    return SUPPORTED if 3 * sum(keeps(rung, able_below) for rung in seeds) >= 2 * len(seeds) else OPEN
+
+
+def c5(folder: Path) -> Claim:
+    """More steps than one a layer, and done by other positions too?"""
+    kinds = {kind: seeds for kind, seeds in _kinds(folder).items() if kind[1] > kind[0] - 1}
+    return Claim(
+        "C5",
+        "Layers reason in parallel: a pass does more than one step a layer",
+        "07",
+        "what the answer needs, cut by cut",
+        (RECORD,),
+        tuple(Scale(_name(kind, seeds), _able(seeds), Verdict(in_parallel(seeds))) for kind, seeds in kinds.items()),
+    )
+
+
+def c6(folder: Path) -> Claim:
+    """Does anything answer what the rules do not reach?"""
+    kinds = _kinds(folder)
+    scales = []
+    for kind, seeds in kinds.items():
+        if seeds[0].asked["forbidden"][1]:
+            below = kinds.get((kind[0], kind[1] - 1, kind[2]), [])
+            word = bounded(seeds, any(map(answers, below)))
+            scales.append(Scale(_name(kind, seeds), _split(seeds), Verdict(word)))
+    return Claim(
+        "C6",
+        "Conjecture: a pass does at most exponentially many steps in its depth",
+        "07",
+        "accuracy by what the rules leave open",
+        (RECORD,),
+        tuple(scales),
+    )
+
+
+def _kinds(folder: Path) -> dict[Kind, list[Rung]]:
+    return tops(climb.load(place(folder, RECORD)))
+
+
+def _name(kind: Kind, seeds: Sequence[Rung]) -> str:
+    n_layers, hops, width = kind
+    return f"{n_layers} layers, {hops} hops, a ring of {seeds[0].n_edges} edges, d_model {width}"
+
+
+def _span(values: Iterable[float]) -> str:
+    """The range over the seeds, rounded."""
+    low, high = (f"{f(values):.2f}" for f in (min, max))
+    return low if low == high else f"{low} to {high}"
+
+
+def _able(seeds: Sequence[Rung]) -> str:
+    able = [rung for rung in seeds if answers(rung)]
+    said = f"{len(able)} of {len(seeds)} seeds answer (right: {_span([r.right[0] / r.right[1] for r in seeds])})"
+    if not able:
+        return f"{said}: training did not reach it"
+    alone, control = (_span([share(r.asked[name]) for r in able]) for name in ("alone", "others_cut"))
+    return (
+        f"{said}. Of these, {alone} where only the question may attend above layer 0, {control} under the control cut"
+    )
+
+
+def _split(seeds: Sequence[Rung]) -> str:
+    right, asked = zip(*(rung.asked["forbidden"] for rung in seeds))
+    said = (
+        f"On orders that the rules forbid {_span([a / b for a, b in zip(right, asked)])} right, where one who knows "
+        f"all that the rules let the start hold is right on {_span([r.asked['narrowed'] for r in seeds])}"
+    )
+    allowed = [rung.asked["allowed"] for rung in seeds]
+    if all(n for _, n in allowed):
+        said += f"; on those that they allow {_span([a / b for a, b in allowed])}"
+    return f"{said}. {sum(map(beyond, seeds))} of {len(seeds)} seeds go beyond"
