@@ -79,22 +79,17 @@ class Rung:
 
 
 def _grow(*steps: int) -> tuple[Stage, ...]:
-    """Rings of 5, 6, ... edges, for so many steps each."""
-    return tuple(Stage(n_edges, n) for n_edges, n in enumerate(steps, start=5))
+    """Rings of 5, 6, 7 and 9 edges, for so many steps at most."""
+    return tuple(map(Stage, (5, 6, 7, 9), steps))
 
 
-QUICK = (2_000, 1_500, 2_500, 1_500, 1_500, 2_500)  # steps at most, on rings of 5, 6, ... edges
-SLOW = (2_000, 1_500, 5_000, 2_000, 5_000, 12_000)
-LONG = (2_000, 6_000, 6_000, 4_000, 6_000)
 PLANS: dict[Plan, tuple[Stage, ...]] = {
-    Plan(3, 4): _grow(*LONG),
-    Plan(3, 3): _grow(*SLOW),
-    Plan(2, 1): (Stage(10, 2_000),),
-    Plan(2, 2): _grow(*QUICK),
-    Plan(4, 3): _grow(*QUICK),
-    Plan(3, 3, width=64): _grow(*SLOW),
+    Plan(3, 4): _grow(2_000, 6_000, 6_000, 6_000),
+    Plan(3, 3): _grow(2_000, 1_500, 5_000, 5_000),
+    Plan(2, 1): (Stage(9, 2_000),),
+    Plan(2, 2): _grow(2_000, 1_500, 2_500, 2_500),
+    Plan(4, 3): _grow(2_000, 1_500, 2_500, 5_000),
     Plan(3, 4, kind="single"): (Stage(6, 12_000),),
-    Plan(4, 4): _grow(*LONG),
 }
 SEEDS = (101, 102, 103)
 

@@ -13,11 +13,16 @@ What is asked of a model that was trained on one number of hops, of its own ques
                          it find the answer where it stands, or by ruling out what stands elsewhere?
     moved                in the last layer the answer's place and another node's exchange the question's attention;
                          how often the model then says the other: it chooses by place, be it to look or to look away
+    behind, ahead        for three hops or more: the path's last edge stands behind the one before it, or ahead of it
+    hop_cut              of those behind: in layer 1 the answer's place no longer sees the place before it on the path,
+                         one attention edge of all: the jump that a node other than the question makes
+    hop_other            of those behind: in layer 1 it no longer sees another place of those before it: the control
     on_ring              for a chain: the same model asked on rings of as many edges, where no end is to be seen
     at_end, elsewhere    for a chain: where the answer is the chain's end, and elsewhere
 
 The first three cuts are those of layers 1 and above: layer 0 pairs the tokens of an edge, and stays. A count is
-[right, questions]; for a cut there are two, of the questions that the rules allow and of those that they do not.
+[right, questions]; for a cut there are two, of the questions that the rules allow and of those that they do not, but
+for the last two, where there is one.
 Source: ours.
 """
 
@@ -65,6 +70,11 @@ def examine(run: Run | TrainState) -> dict[str, float | list]:
     changes, other = exchanged(batch, model.cfg.n_layers - 1, seeded(run.seed, "depth", "others"))
     said = says(model, batch.tokens, changes) == other
     found["moved"] = [count(said[reached]), count(said[~reached])]
+    if task.hops > 2 and model.cfg.n_layers > 2:
+        behind, hop, other = hops_of_the_answer(batch, seeded(run.seed, "depth", "hop"))
+        found |= {"behind": count(right[behind]), "ahead": count(right[~behind])}
+        for name, edges in (("hop_cut", hop), ("hop_other", other)):
+            found[name] = count((says(model, batch.tokens, cut(1, edges)) == batch.answer)[behind])
     if not task.closed:
         ring = ChainTask("ring", task.n_edges, task.hops, task.n_tokens)
         other = ring.sample(N, run.train_config.split, generator=seeded(run.seed, "depth", "ring"))
@@ -113,6 +123,25 @@ def exchanged(batch: Batch, layer: int, generator: torch.Generator) -> tuple[Cha
     free = (nodes != batch.answer[:, None]) & (nodes != batch.path[:, :1])
     drawn = torch.rand(free.shape, generator=generator).masked_fill(~free, -1).argmax(dim=1)
     return redirect(layer, last, batch.path_pos[:, -1] + 1, places[row, drawn]), nodes[row, drawn]
+
+
+def hops_of_the_answer(batch: Batch, generator: torch.Generator) -> tuple[Bool[Tensor, "batch"], Edges, Edges]:
+    """Where the last edge of the path stands behind the one before it; its jump; and another place, drawn, to look at.
+
+    The jump is the attention edge from the answer's place (the second token of its edge) to the place before it on the
+    path. The other is a second token too, standing earlier, of an edge off the path; without one nothing is cut.
+    """
+    n, n_pos = batch.tokens.shape
+    row = torch.arange(n)
+    places = batch.edge_pos[row, batch.which] + 1
+    on_path = (places[:, :, None] == batch.path_pos[:, None, :] + 1).any(2)
+    answer, before = batch.path_pos[:, -1] + 1, batch.path_pos[:, -2] + 1
+    free = (places < answer[:, None]) & ~on_path
+    drawn = torch.rand(free.shape, generator=generator).masked_fill(~free, -1).argmax(dim=1)
+    hop, other = (torch.zeros(n, n_pos, n_pos, dtype=torch.bool) for _ in range(2))
+    hop[row, answer, before] = before < answer
+    other[row, answer, places[row, drawn]] = free.any(1)
+    return before < answer, hop, other
 
 
 def seen(model: Transformer, batch: Batch) -> Float[Tensor, "layer query key"]:

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from matchlib import depth
@@ -169,3 +169,19 @@ def test_attention_is_told_by_the_way_from_the_start():
     chain = ChainTask("single", 5, 2, 20).sample(2, "any", generator=torch.Generator().manual_seed(1))
     with pytest.raises(ValueError, match="give questions of a ring"):
         depth.seen(state.model, chain)
+
+
+@given(questions())
+def test_the_jump_of_the_answer_and_its_control_are_one_edge_each(case):
+    task, batch = case
+    assume(task.hops > 1)
+    behind, hop, other = depth.hops_of_the_answer(batch, torch.Generator().manual_seed(0))
+    for i in range(len(batch)):
+        tokens, path = batch.tokens[i].tolist(), batch.path[i].tolist()
+        edges = {tuple(tokens[p : p + 2]): p + 1 for p in range(0, len(tokens) - 1, 2)}
+        answer, before = edges[path[-2], path[-1]], edges[path[-3], path[-2]]
+        assert behind[i] == (before < answer)
+        assert hop[i].nonzero().tolist() == ([[answer, before]] if before < answer else [])
+        off = {p for edge, p in edges.items() if p < answer and edge not in zip(path, path[1:])}
+        assert {tuple(e) for e in other[i].nonzero().tolist()} <= {(answer, p) for p in off}
+        assert other[i].sum() == bool(off)
