@@ -84,14 +84,15 @@ def _grow(*steps: int) -> tuple[Stage, ...]:
 
 
 PLANS: dict[Plan, tuple[Stage, ...]] = {
-    Plan(3, 4): _grow(2_000, 6_000, 6_000, 6_000),
-    Plan(3, 3): _grow(2_000, 1_500, 5_000, 5_000),
     Plan(2, 1): (Stage(9, 2_000),),
     Plan(2, 2): _grow(2_000, 1_500, 2_500, 2_500),
-    Plan(4, 3): _grow(2_000, 1_500, 2_500, 5_000),
+    Plan(3, 3): _grow(2_000, 1_500, 5_000, 5_000),
+    Plan(3, 4): _grow(2_000, 6_000, 6_000, 6_000),
     Plan(3, 4, kind="single"): (Stage(6, 12_000),),
 }
 SEEDS = (101, 102, 103)
+ONCE = Plan(3, 4)  # stays near chance, as it did on the seeds 10 and 100: one seed more says so, others would not help
+JOBS = [(plan, seed) for seed in SEEDS for plan in PLANS if plan != ONCE or seed == SEEDS[0]]
 
 
 def climb(plan: Plan, stages: Sequence[Stage], seed: int, last: Run | None = None) -> Iterator[Run]:
@@ -156,7 +157,6 @@ def write(found: Iterable[Rung], path: str | Path) -> None:
 if __name__ == "__main__":
     at = Path(sys.argv[1] if sys.argv[1:] else "climbs")
     at.mkdir(exist_ok=True)
-    jobs = [(plan, seed) for seed in SEEDS for plan in PLANS]
     with parallel_config("loky", initializer=end_with, initargs=(os.getpid(),)):
-        Parallel(cpu_count(), batch_size=1)(delayed(make)(*job, at) for job in jobs)
-    write((rung for job in sorted(jobs) for rung in rungs(*job, at)), at / "climbs.jsonl")
+        Parallel(cpu_count(), batch_size=1)(delayed(make)(*job, at) for job in JOBS)
+    write((rung for job in sorted(JOBS) for rung in rungs(*job, at)), at / "climbs.jsonl")

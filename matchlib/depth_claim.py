@@ -1,21 +1,23 @@
 """Claims C5 and C6, layers reason in parallel and up to a bound: rings that were climbed, judged by rule.
 
-The rules were written down before the reported climbs had ended. Of each climb the last rung counts: the largest ring.
-A seed *answers* where it is right on at least 0.95 of the questions. L layers do L - 1 steps if each does one, for
-layer 0 pairs.
+Of each climb the last rung counts: the largest ring. L layers do L - 1 steps if each does one, for layer 0 pairs.
 
-C5, only of climbs that ask for more than L - 1 hops. A seed that answers is *parallel* where its other positions carry
-the answer: with all of their attention cut above layer 0 at most 0.5 is right, and with only the attention off the path
-cut (the control) at least 0.9. A kind of model (layers, hops) is *reproduced* where at least two thirds of its seeds
-answer and all of these are parallel, *partly* where at least one seed is parallel, *not reproduced* where seeds answer
-and none is; where none answers, training did not reach it, and this says nothing.
+C5, only of climbs that ask for more than L - 1 hops, and there of the questions whose last edge stands behind the one
+before it: so the answer's place may have heard of the place before it by the time that the question comes. A seed
+*answers* where it is right on at least 0.95 of these. It is *parallel* where another position than the question's then
+carries the answer: without one attention edge in layer 1, from the answer's place to the place before it, at least 0.3
+fewer are right, and without another edge of that place (the control) at most 0.05 fewer. A kind of model is
+*reproduced* where at least two thirds of its seeds answer and all of these are parallel, *partly* where at least one
+is, *not reproduced* where seeds answer and none is; where none answers, training did not reach it, and this says
+nothing. This rule was written after a look at seed 101, before the seeds 102 and 103 had been trained. Until then a
+seed had to answer 0.95 of all questions, which 101 does not.
 
 C6, on orders that do not let the rules reach the answer. One who knows all that the rules let the start hold, and draws
 among the nodes left open, is right on `narrowed` of them. A seed is *beyond* the rules where the lower end of its 95 %
-interval there lies more than 0.05 above `narrowed`; it *keeps* to them where it is not beyond, though it answers the
-orders that allow it, or (where no order does) though it can do one hop less at this depth. The bound is *contradicted*
-where at least two thirds of the seeds of a kind are beyond, *supported* where at least two thirds keep to it, else
-*open*. Source: ours.
+interval there lies more than 0.05 above `narrowed`; it *keeps* to them where it is not beyond, though it answers 0.95
+of the orders that allow it, or, where no order does, though it can do one hop less at this depth. The bound is
+*contradicted* where at least two thirds of the seeds of a kind are beyond, *supported* where at least two thirds keep
+to it, else *open*. Source: ours.
 """
 
 from collections import defaultdict
@@ -29,7 +31,7 @@ from matchlib.shelf import place
 from matchlib.verdicts import NOT_MEASURED, NOT_REPRODUCED, PARTLY, REPRODUCED, Claim, Scale, Verdict
 
 RECORD = "climbs.jsonl"
-ANSWERS, FALLS, STAYS, MARGIN = 0.95, 0.5, 0.9, 0.05
+ANSWERS, FALLS, STAYS, MARGIN = 0.95, 0.3, 0.05, 0.05
 SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "open"
 Kind = tuple[int, int, int]  # layers, hops, width
 
@@ -46,18 +48,15 @@ def tops(rungs: Iterable[Rung]) -> dict[Kind, list[Rung]]:
     return dict(found)
 
 
-def share(counts: Sequence[Sequence[int]]) -> float:
-    """Right answers of all questions, both sides of the rules together."""
-    return sum(right for right, _ in counts) / sum(asked for _, asked in counts)
-
-
 def answers(rung: Rung) -> bool:
-    right, asked = rung.right
+    """Of three hops or more: of the questions whose last edge stands behind the one before it; else of all."""
+    right, asked = rung.asked.get("behind", rung.right)
     return right >= ANSWERS * asked
 
 
 def parallel(rung: Rung) -> bool:
-    return share(rung.asked["alone"]) <= FALLS and share(rung.asked["others_cut"]) >= STAYS
+    (right, asked), (cut, _), (other, _) = (rung.asked[name] for name in ("behind", "hop_cut", "hop_other"))
+    return right - cut >= FALLS * asked and right - other <= STAYS * asked
 
 
 def beyond(rung: Rung) -> bool:
@@ -137,14 +136,18 @@ def _span(values: Iterable[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def rates(seeds: Iterable[Rung], name: str) -> list[float]:
+    """What share was right, a seed each, of the questions of one name in `matchlib.depth` (not of a cut of all)."""
+    return [rung.asked[name][0] / rung.asked[name][1] for rung in seeds]
+
+
 def _able(seeds: Sequence[Rung]) -> str:
     able = [rung for rung in seeds if answers(rung)]
-    said = f"{len(able)} of {len(seeds)} seeds answer (right: {_span([r.right[0] / r.right[1] for r in seeds])})"
-    if not able:
-        return f"{said}: training did not reach it"
-    alone, control = (_span([share(r.asked[name]) for r in able]) for name in ("alone", "others_cut"))
+    behind, ahead, hop, other = (_span(rates(seeds, name)) for name in ("behind", "ahead", "hop_cut", "hop_other"))
     return (
-        f"{said}. Of these, {alone} where only the question may attend above layer 0, {control} under the control cut"
+        f"{len(able)} of {len(seeds)} seeds answer where the last edge stands behind the one before it ({behind} "
+        f"right; elsewhere {ahead}). There {hop} stay right without the one attention edge by which the answer's place "
+        f"hears of the place before it, {other} without another edge of that place"
     )
 
 

@@ -15,10 +15,9 @@ from matchlib.style import GREY, INK, PALE, canvas, columns, styled
 
 LEAST = 30  # questions that a point must stand for
 CUTS = {
-    "uncut": "nothing cut",
-    "others_cut": "all cut, but for the path\nand the question",
-    "jumps_cut": "cut along the path",
-    "alone": "all cut, but for\nthe question",
+    "behind": "nothing cut",
+    "hop_other": "one edge cut in layer 1: the answer's\nplace to some other place",
+    "hop_cut": "one edge cut in layer 1: the answer's\nplace to the one before it on the path",
 }
 
 
@@ -54,9 +53,9 @@ def beyond_the_rules(opened: Mapping[str, Sequence[Sequence[Sequence[int]]]], ti
 
 @styled
 def cuts(accuracy: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
-    """What does the answer need? Accuracy with attention cut in layers 1 and above; a row a cut, a mark a seed.
+    """Does a bystander carry the answer? Accuracy with one attention edge cut, or none; a row a cut, a mark a seed.
 
-    accuracy: by kind of model, then by the names of `CUTS`, an accuracy a seed. Raises ValueError for a cut of another
+    accuracy: by kind of model, then by the names of `CUTS` (see `matchlib.depth`), an accuracy a seed. Raises ValueError for a cut of another
     name, nothing to draw, or more kinds than there are marks.
     """
     strange = {name for of_kind in accuracy.values() for name in of_kind} - set(CUTS)

@@ -24,17 +24,17 @@ def test_one_panel_a_kind_and_none_for_nothing():
 
 
 def test_a_mark_a_seed_in_the_row_of_its_cut():
-    (ax,) = cuts({"three": {"alone": [0.2, 0.3]}, "four": {"uncut": [1.0]}}, "t").axes
+    (ax,) = cuts({"three": {"hop_cut": [0.2, 0.3]}, "four": {"behind": [1.0]}}, "t").axes
     by = {line.get_label(): line.get_xydata().tolist() for line in ax.lines if line.get_label().startswith("_")}
     rows = list(CUTS)
-    assert [x for x, _ in by["_three alone"]] == [0.2, 0.3]
-    assert all(round(y) == rows.index("alone") for _, y in by["_three alone"])
-    assert [round(y) for _, y in by["_four uncut"]] == [rows.index("uncut")]
-    assert by["_three uncut"] == []
+    assert [x for x, _ in by["_three hop_cut"]] == [0.2, 0.3]
+    assert all(round(y) == rows.index("hop_cut") for _, y in by["_three hop_cut"])
+    assert [round(y) for _, y in by["_four behind"]] == [rows.index("behind")]
+    assert by["_three behind"] == []
 
 
 def test_cuts_of_another_name_are_refused():
-    with pytest.raises(ValueError, match="'jump'.*cuts among uncut"):
+    with pytest.raises(ValueError, match="'jump'.*cuts among behind"):
         cuts({"three": {"jump": [0.2]}}, "t")
     with pytest.raises(ValueError, match="0 kinds"):
         cuts({}, "t")
