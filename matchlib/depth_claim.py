@@ -37,9 +37,9 @@ Kind = tuple[int, int, int]  # layers, hops, width
 
 
 def tops(rungs: Iterable[Rung]) -> dict[Kind, list[Rung]]:
-    """The last rung of each climb of rings, by kind of model; seeds in order."""
+    """The last rung of each climb, by kind of model; seeds in order."""
     last: dict[tuple, Rung] = {}
-    for rung in (rung for rung in rungs if rung.kind == "ring"):
+    for rung in rungs:
         key = rung.n_layers, rung.hops, rung.width, rung.seed
         last[key] = max(rung, last.get(key, rung), key=lambda r: r.n_edges)
     found = defaultdict(list)

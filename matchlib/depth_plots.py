@@ -55,8 +55,8 @@ def beyond_the_rules(opened: Mapping[str, Sequence[Sequence[Sequence[int]]]], ti
 def cuts(accuracy: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
     """Does a bystander carry the answer? Accuracy with one attention edge cut, or none; a row a cut, a mark a seed.
 
-    accuracy: by kind of model, then by the names of `CUTS` (see `matchlib.depth`), an accuracy a seed. Raises ValueError for a cut of another
-    name, nothing to draw, or more kinds than there are marks.
+    accuracy: by kind of model, then by the names of `CUTS` (see `matchlib.depth`), an accuracy a seed.
+    Raises ValueError for a cut of another name, nothing to draw, or more kinds than there are marks.
     """
     strange = {name for of_kind in accuracy.values() for name in of_kind} - set(CUTS)
     if strange or not 1 <= len(accuracy) <= len(LOOKS):

@@ -7,7 +7,6 @@ import torch
 
 from matchlib import climb as climbing
 from matchlib.climb import Plan, Rung, Stage, climb, load, make, rungs
-from matchlib.data import ChainTask
 from matchlib.record import Run, RunError
 from matchlib.train import TrainState
 
@@ -21,6 +20,7 @@ def small(monkeypatch):
     monkeypatch.setattr(climbing, "ENOUGH", 2.0)
     monkeypatch.setattr(climbing, "TRAIN", replace(climbing.TRAIN, batch_size=4, n_eval=20, warmup=1))
     monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT})
+    monkeypatch.setattr(climbing, "SEEDS", (5,))
 
 
 def fresh(stage: Stage, seed: int) -> TrainState:
@@ -59,11 +59,6 @@ def test_a_stage_ends_as_soon_as_it_answers_enough(monkeypatch):
     assert next(climb(PLAN, (Stage(4, 6),), seed=7)).provenance["steps"] == 6
 
 
-def test_a_chain_is_no_ring():
-    assert Plan(3, 4, kind="single").task(Stage(6, 1)) == ChainTask("single", 6, 4, climbing.N_TOKENS)
-    assert PLAN.task(Stage(6, 1)) == ChainTask("ring", 6, 2, climbing.N_TOKENS)
-
-
 def test_the_width_is_that_of_the_plan():
     cfg = Plan(4, 3, width=24).model
     assert (cfg.n_layers, cfg.d_model, cfg.d_head, cfg.d_mlp, cfg.gamma) == (4, 24, 24, 24, 0.5)
@@ -71,29 +66,44 @@ def test_the_width_is_that_of_the_plan():
 
 def test_a_climb_that_was_stopped_goes_on_and_ends_where_an_unbroken_one_ends(tmp_path, monkeypatch):
     (tmp_path / "whole").mkdir(), (tmp_path / "broken").mkdir()
-    make(PLAN, 5, tmp_path / "whole")
-    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT[:1]})
-    make(PLAN, 5, tmp_path / "broken")
-    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT})
+    make(PLAN, SHORT, 5, tmp_path / "whole")
+    make(PLAN, SHORT[:1], 5, tmp_path / "broken")
     trained, train_on = [], climbing.climb
     monkeypatch.setattr(climbing, "climb", lambda *args: trained.append(args[1]) or train_on(*args))
-    make(PLAN, 5, tmp_path / "broken")
+    make(PLAN, SHORT, 5, tmp_path / "broken")
     assert trained == [SHORT[1:]]
     last = PLAN.run_name(SHORT[-1], 5)
     ends = [Run.load(tmp_path / folder / last).model.state_dict() for folder in ("whole", "broken")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
-def test_a_run_of_another_length_is_refused(tmp_path, monkeypatch):
-    make(PLAN, 5, tmp_path)
-    monkeypatch.setattr(climbing, "PLANS", {PLAN: (*SHORT[:2], Stage(6, 9))})
+def test_a_run_of_another_length_is_refused(tmp_path):
+    make(PLAN, SHORT, 5, tmp_path)
     with pytest.raises(RunError, match="was trained for other than 9 steps: delete it"):
-        make(PLAN, 5, tmp_path)
+        make(PLAN, (*SHORT[:2], Stage(6, 9)), 5, tmp_path)
+
+
+def test_jobs_are_every_plan_on_its_seeds_with_the_heads_and_times_asked_for(monkeypatch):
+    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT[:1], climbing.ONCE: SHORT[:1]})
+    monkeypatch.setattr(climbing, "SEEDS", (5, 6))
+    two = PLAN._replace(n_heads=2)
+    assert climbing.jobs(2, 3) == [
+        (two, (Stage(4, 9),), 5), (two, (Stage(4, 9),), 6), (climbing.ONCE._replace(n_heads=2), (Stage(4, 9),), 5)
+    ]  # fmt: skip
+    assert (two.model.n_heads, two.model.d_head, two.model.d_model) == (2, 4, 8)
+    assert two.run_name(SHORT[0], 5) != PLAN.run_name(SHORT[0], 5)
+
+
+def test_the_command_writes_the_rungs_of_all_jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(climbing, "cpu_count", lambda: 1)  # in this process, where the plan is the short one
+    climbing.main([str(tmp_path / "new"), "--heads", "2"])
+    found = load(tmp_path / "new" / "climbs.jsonl")
+    assert [(r.n_edges, r.n_heads) for r in found] == [(4, 2), (5, 2), (6, 2)]
 
 
 def test_rungs_count_the_steps_of_all_stages_and_come_back_from_their_file(tmp_path):
-    make(PLAN, 5, tmp_path)
-    found = list(rungs(PLAN, 5, tmp_path))
+    make(PLAN, SHORT, 5, tmp_path)
+    found = list(rungs(PLAN, SHORT, 5, tmp_path))
     assert [(r.n_edges, r.hops, r.steps) for r in found] == [(4, 2, 3), (5, 2, 7), (6, 2, 9)]
     assert all(r.right[1] == 2_000 for r in found)
     climbing.write(found, tmp_path / "rungs.jsonl")
