@@ -15,6 +15,7 @@ from statistics import median
 from textwrap import fill
 
 from matchlib.cells import kind_of
+from matchlib.depth_claim import c5, c6
 from matchlib.evidence import SUPPORTED, Count, Finding
 from matchlib.findings import HELD_OUT
 from matchlib.kinds import ANOTHER, MATCHING
@@ -153,10 +154,8 @@ def one_recipe(folder: Path, label: str, group: str, other: str) -> Scale:
 
 
 CLAIMS: dict[str, Callable[[Path], Claim]] = {
-    **{"C1": c1, "C2": c2, "C3": c3, "C4": c4},
-    "C5": lambda folder: Claim("C5", "Layers reason in parallel: a pass does more than one step a layer", "07"),
-    "C6": lambda folder: Claim("C6", "Conjecture: a pass does at most exponentially many steps in its depth", "07"),
-}
+    "C1": c1, "C2": c2, "C3": c3, "C4": c4, "C5": c5, "C6": c6,
+}  # fmt: skip
 
 
 def text(claims: Iterable[Claim]) -> str:

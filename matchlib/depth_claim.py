@@ -2,15 +2,15 @@
 
 Of each climb the last rung counts: the largest ring. L layers do L - 1 steps if each does one, for layer 0 pairs.
 
-C5, only of climbs that ask for more than L - 1 hops, and there of the questions whose last edge stands behind the one
-before it: so the answer's place may have heard of the place before it by the time that the question comes. A seed
-*answers* where it is right on at least 0.95 of these. It is *parallel* where another position than the question's then
-carries the answer: without one attention edge in layer 1, from the answer's place to the place before it, at least 0.3
-fewer are right, and without another edge of that place (the control) at most 0.05 fewer. A kind of model is
-*reproduced* where at least two thirds of its seeds answer and all of these are parallel, *partly* where at least one
-is, *not reproduced* where seeds answer and none is; where none answers, training did not reach it, and this says
-nothing. This rule was written after a look at seed 101, before the seeds 102 and 103 had been trained. Until then a
-seed had to answer 0.95 of all questions, which 101 does not.
+C5, only of three layers or more that are asked for more than L - 1 hops, and there of the questions whose last edge
+stands behind the one before it: so the answer's place may have heard of the place before it by the time that the
+question comes. A seed *answers* where it is right on at least 0.95 of these. It is *parallel* where another position
+than the question's then carries the answer: without one attention edge in layer 1, from the answer's place to the place
+before it, at least 0.3 fewer are right, and without another edge of that place (the control) at most 0.05 fewer. A kind
+of model is *reproduced* where at least two thirds of its seeds answer and all of these are parallel, *partly* where at
+least one is, *not reproduced* where seeds answer and none is; where none answers, training did not reach it, and this
+says nothing. This rule was written after a look at seed 101, before the seeds 102 and 103 had been trained. Until then
+a seed had to answer 0.95 of all questions, which none does.
 
 C6, on orders that do not let the rules reach the answer. One who knows all that the rules let the start hold, and draws
 among the nodes left open, is right on `narrowed` of them. A seed is *beyond* the rules where the lower end of its 95 %
@@ -91,7 +91,7 @@ def bounded(seeds: Sequence[Rung], able_below: bool) -> str:
 
 def c5(folder: Path) -> Claim:
     """More steps than one a layer, and done by other positions too?"""
-    kinds = {kind: seeds for kind, seeds in _kinds(folder).items() if kind[1] > kind[0] - 1}
+    kinds = {kind: seeds for kind, seeds in _kinds(folder).items() if "behind" in seeds[0].asked and kind[1] >= kind[0]}
     return Claim(
         "C5",
         "Layers reason in parallel: a pass does more than one step a layer",

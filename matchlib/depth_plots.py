@@ -86,7 +86,7 @@ def who_looks(seen: Float[Tensor, "layer query key"], title: str) -> Figure:
     attention that goes to places that are not shown (first tokens) is what a row lacks to 1.
     """
     n_layers, n, _ = seen.shape
-    figure, axes = canvas(3.6, title, 1, n_layers)
+    figure, axes = canvas(4.2, title, 1, n_layers)
     names = [str(step) for step in range(1, n)] + ["?"]
     for layer, ax in enumerate(axes):
         ax.imshow(seen[layer].numpy(), cmap="Greys", vmin=0, vmax=1)

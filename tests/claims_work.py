@@ -17,7 +17,7 @@ from matchlib.runs import SHIPPED
 MINI = PRESETS["mini"]
 SEEDS = range(100, 105)
 PROBED = {name: 1.0 for name in ("middle", "answer", "pairs")}
-MOVED = ("fresh.jsonl", "seeds.jsonl", "findings.jsonl")
+MOVED = ("fresh.jsonl", "seeds.jsonl", "findings.jsonl", "climbs.jsonl")
 
 
 def made(seed: int, at: float = inf, reason: str = "", lr: float = 4e-3, n_train: int | None = None, **model) -> Record:
@@ -37,11 +37,11 @@ def phase(steps, seeds: Iterable[int] = SEEDS, **rest) -> list[Record]:
     return [made(s, steps(ln, g, s), layernorm=ln, gamma=g, lr=rate[ln], **rest) for ln, g, s in places]
 
 
-def noisy(steps, seeds: Iterable[int] = SEEDS) -> list[Record]:
+def noisy(steps, seeds: Iterable[int] = SEEDS, starts: Iterable[float] = (0.0, 1.0)) -> list[Record]:
     """The runs of a small noise sweep. steps: (noise, start, split, d_head, seed) -> the step."""
     found = []
     for split, d_head, noise in product(("train", "any"), (4, 32), ("none", "identity", "gaussian", "orthogonal")):
-        for start, seed in product((0.0, 1.0) if noise != "none" else (1.0,), seeds):
+        for start, seed in product(starts if noise != "none" else (1.0,), seeds):
             at = steps(noise, start, split, d_head, seed)
             cfg = {"noise": noise, "alpha": start, "beta": start, "d_head": d_head, "gamma": 0.5, "split": split}
             found.append(made(seed, at, **cfg))

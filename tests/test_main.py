@@ -301,7 +301,7 @@ def test_reproduce_fast_fails_where_a_part_does_not_agree(quickly, capsys, monke
     assert "  C2 does not agree with the records: it came out otherwise." in capsys.readouterr().out
 
 
-def test_reproduce_fast_has_nothing_to_train_for_lessons_to_come(quickly, capsys):
+def test_reproduce_fast_has_no_small_part_of_a_climb(quickly, capsys):
     assert command.main(["reproduce", "--claim", "C5", "--fast"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "No claim that was asked for has a part to train."
 
