@@ -103,7 +103,7 @@ class AskTheModel(Panel):
         self._use(self.task.sample(1, "test", generator=self._generator))
         self.on_change(self._ask, self.chain, self.start, self.hops, self.where, self.with_flow, *self.cuts)
         steps = [self.hops] if len(self.task.all_hops) > 1 else []
-        self.view.children = (
+        self.lay(
             row(self.chain, self.start, *steps),
             row(self.ask_button, self.shuffle_button, self.unseen_button),
             row(*self.cuts, self.where, self.with_flow),
@@ -185,9 +185,10 @@ class AskTheModel(Panel):
         self.likeliest.value = table("The three likeliest tokens", head, rows)
         self.figure = chain_graph(found.batch)
         self._graph.show_figure(self.figure)
-        self.flow_figure = None
-        self._flow.hide()
-        if self.with_flow.value:
+        if not self.with_flow.value:
+            self.flow_figure = None
+            self._flow.hide()
+        else:  # the picture before stays until this one is drawn: the page would jump
             expected = flow(self.run.model, found.batch.to(self.run.model.w_e.device))[1]
             tokens = found.batch.tokens[0]
             self.flow_figure = information_flow(found.patterns, tokens, expected, found.answer, found.predicted)

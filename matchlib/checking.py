@@ -1,4 +1,4 @@
-"""How an exercise is checked: run a learner's code within a time limit, read what comes back, and judge it in words.
+"""How an exercise is checked: call a learner's function under a watch, read what comes back, and judge it in words.
 
 A check is a function `body(g, answer)` under `@check(lesson, title)`. `g` is a generator that is fresh at every call;
 `answer` is the learner's function, to be called through `ask`. The body returns what passed, in one sentence, or raises
@@ -6,18 +6,15 @@ A check is a function `body(g, answer)` under `@check(lesson, title)`. `g` is a 
 """
 
 import copy
-import ctypes
 import inspect
+import linecache
 import math
 import random
 import reprlib
 import secrets
 import traceback
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
 from dataclasses import dataclass
-from threading import Thread
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -25,9 +22,9 @@ import torch
 from torch import Tensor
 
 from matchlib import progress
+from matchlib.watched import Late, Watch, counted
 
-LIMIT = 5.0  # seconds for one check, all calls of the learner's function together
-PATIENCE = 1.0  # seconds in which code that is too slow is told to stop
+LIMIT = 5.0  # seconds that one call of the learner's function may compute
 DONE = ("passed", "surprise")
 
 
@@ -48,10 +45,14 @@ class Surprise(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a check ended: passed, surprise, wrong, not yet, or broken (the check itself); and all that it prints."""
+    """How a check ended: passed, surprise, wrong, not yet, or broken (the check itself); and all that it prints.
+
+    printed: what the learner's function itself printed, of one call.
+    """
 
     state: str
     said: str
+    printed: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,38 +66,44 @@ class Check:
     def __call__(self, *answers: Any) -> None:
         """Judge an answer and print the outcome; a pass is written down."""
         outcome = self.judge(*answers)
-        if outcome.state in DONE:
-            progress.note(self.name)
-        print(outcome.said)
+        (progress.note if outcome.state in DONE else progress.reopen)(self.name)
+        print(*filter(None, (outcome.printed, outcome.said)), sep="\n")
 
     def __repr__(self) -> str:
         wanted = list(inspect.signature(self.body).parameters)[1:]
         return f"checks.{self.name}({', '.join(wanted)})"
 
     def judge(self, *answers: Any) -> Outcome:
-        """The outcome, on fresh random inputs, within `LIMIT` seconds."""
+        """The outcome, on fresh random inputs; a call that computes for more than `LIMIT` seconds is stopped."""
         if len(answers) != len(inspect.signature(self.body).parameters) - 1:
             return Outcome("wrong", f"not right yet: {len(answers)} answers were given. Write it as {self!r}.")
+        watch = Watch(LIMIT)
+        state, said = self._judged(watch, answers)
+        return Outcome(state, said, watch.heard())
+
+    def _judged(self, watch: Watch, answers: tuple) -> tuple[str, str]:
         g = torch.Generator().manual_seed(secrets.randbits(63))
         try:
             if not self.choices:
-                return Outcome("passed", f"passed: {within(LIMIT, lambda: self.body(g, *answers))}")
-            return self._reveal(g, within(LIMIT, lambda: one_of(ask(*answers), self.choices, "Your prediction")))
+                return "passed", f"passed: {watch.run(lambda: self.body(g, *answers))}"
+            return self._reveal(g, watch.run(lambda: foreseen(ask(*answers), self.choices)))
         except NotYet as what:
-            return Outcome("not yet", f"not yet: {what}")
-        except Wrong as misconception:
-            return Outcome("wrong", f"not right yet: {misconception}")
+            return "not yet", f"not yet: {what}"
+        except (Wrong, Late) as misconception:
+            return "wrong", f"not right yet: {misconception}"
         except Exception as error:  # of the check itself: a learner can do nothing about it, so it says whose it is
-            return Outcome("broken", f"This check failed by itself ({type(error).__name__}: {error}), not your answer.")
+            return "broken", f"This check failed by itself ({type(error).__name__}: {error}), not your answer."
 
-    def _reveal(self, g: torch.Generator, said: str) -> Outcome:
-        """Write a prediction down, and only then say what happens."""
+    def _reveal(self, g: torch.Generator, said: str) -> tuple[str, str]:
+        """Write a prediction down, and only then say what happens: the check's own work, and under no limit."""
         first = progress.foresee(self.name, said)
-        words = f"Written down: {said!r}." + ("" if said == first else f" Your first prediction stays: {first!r}.")
+        words = f"Written down: {said!r}."
+        if said != first:
+            words = f"You now say {said!r}; what counts is your first prediction, {first!r}."
         try:
-            return Outcome("passed", f"{words}\npassed: {within(LIMIT, lambda: self.body(g, said))}")
+            return "passed", f"{words}\npassed: {self.body(g, said)}"
         except Surprise as surprise:
-            return Outcome("surprise", f"{words}\na surprise: {surprise}")
+            return "surprise", f"{words}\na surprise: {surprise}"
 
 
 def dice(g: torch.Generator) -> random.Random:
@@ -120,52 +127,6 @@ def check(lesson: str, title: str, choices: Sequence[str] = ()) -> Callable[[Cal
     return make
 
 
-def within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What `work()` returns or raises; Wrong where it takes longer than so many seconds.
-
-    It works in a thread of its own: this one can then always go on, in a notebook's kernel, on every system, and where
-    the learner's code waits in C. A signal would need Unix, and an idle main thread.
-    """
-    result: dict[str, Any] = {}
-
-    def run() -> None:
-        try:
-            result["value"] = work()
-        except BaseException as error:
-            result["error"] = error
-
-    thread = Thread(target=copy_context().run, args=(run,), daemon=True)  # its prints belong to the cell that runs
-    thread.start()
-    stopped = True
-    try:
-        thread.join(seconds)
-    finally:  # also where the learner interrupts the check
-        late = thread.is_alive()
-        if late:
-            stopped = stop(thread)
-    if late:
-        after = "" if stopped else " It could not be stopped and still runs: restart the kernel."
-        raise Wrong(f"Your code was not done after {seconds:g} seconds: look for a loop without an end.{after}")
-    if "error" in result:
-        raise result["error"]
-    return result["value"]
-
-
-def stop(thread: Thread) -> bool:
-    """Raise SystemExit inside a thread; False where it goes on all the same.
-
-    Many times: a loop with a bare `except:` catches what falls into its `try`, and not what falls beside it. No thread
-    can be stopped while it is inside C; one there that never lets others run, as sum(itertools.count()), holds us too.
-    """
-    until = monotonic() + PATIENCE
-    while monotonic() < until:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-        thread.join(0.01)
-        if not thread.is_alive():
-            return True
-    return False
-
-
 def ask(answer: Any, *given: Any) -> Any:
     """What a learner's function returns; it gets copies of tensors, lists, dicts and sets, so it may change them.
 
@@ -173,8 +134,10 @@ def ask(answer: Any, *given: Any) -> Any:
     """
     if not callable(answer):
         raise Wrong(f"The check needs your function itself and got {kind_of(answer)}: give its name without brackets.")
+    given = [copied(x) for x in given]
     try:
-        return answer(*map(copied, given))
+        with counted():
+            return answer(*given)
     except NotImplementedError as stub:
         raise NotYet(str(stub) or "fill in the function, and remove the line that raises.") from None
     except BaseException as error:  # SystemExit too: a learner's exit() must not end the kernel
@@ -188,10 +151,16 @@ def copied(x: Any) -> Any:
 
 
 def where(error: BaseException) -> str:
-    """The line of a learner's own code in which an error arose."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    own = [frame for frame in frames if frame.filename == frames[0].filename]
-    return f", in line {own[-1].lineno}: {own[-1].line}" if own and own[-1].line else ""
+    """The line of a learner's own code in which an error arose, counted from the `def` above it."""
+    steps = list(traceback.walk_tb(error.__traceback__))[1:]
+    own = [(f.f_code, line) for f, line in steps if f.f_code.co_filename == steps[0][0].f_code.co_filename]
+    own = [step for step in own if not step[0].co_name.startswith("<")] or own[:1]  # no line of a comprehension alone
+    if not own:
+        return ""
+    code, line = own[-1]
+    name = "your function" if code is own[0][0] else code.co_name
+    text = linecache.getline(code.co_filename, line).strip()
+    return f" (line {line - code.co_firstlineno + 1} of {name}{f': {text}' if text else ''})"
 
 
 def kind_of(value: Any) -> str:
@@ -253,10 +222,26 @@ def whole(value: Any, what: str) -> int:
 
 def wholes(value: Any, what: str) -> list[int]:
     """A learner's row of whole numbers: a list, a tuple, a tensor or an array. Raises Wrong for anything else."""
+    if isinstance(value, str | dict) or isinstance(value, list | tuple) and any(isinstance(x, str) for x in value):
+        raise Wrong(f"{what} is {kind_of(value)}: return a list of whole numbers, and no text.")
     found = tensor(value, None, what)
     if found.dim() != 1:
         raise Wrong(f"{what} is {kind_of(value)}, and one row of whole numbers is asked.")
     return [whole(x, f"A number of {what[0].lower()}{what[1:]}") for x in found.tolist()]
+
+
+def chain(value: Any, what: str, see: str = "") -> list[int]:
+    """A learner's chain of seven different tokens from 1 to 50. Raises Wrong for anything else."""
+    found = wholes(value, what)
+    if len(found) != 7:
+        raise Wrong(f"{what} has {len(found)} tokens: six edges join seven.", see)
+    if 0 in found:
+        raise Wrong(f"{what} holds 0: x % 50 runs from 0 to 49, and (x - 1) % 50 + 1 from 1 to 50 as tokens do.", see)
+    if outside := [token for token in found if not 1 <= token <= 50]:
+        raise Wrong(f"{what} holds {outside[0]}, and tokens run from 1 to 50: a step may also lead down.", see)
+    if twice := [token for token in found if found.count(token) > 1]:
+        raise Wrong(f"{what} holds {twice[0]} twice, and then two edges leave it.", see)
+    return found
 
 
 def truth(value: Any, what: str) -> bool:
@@ -273,3 +258,8 @@ def one_of(value: Any, choices: Sequence[str], what: str) -> str:
     if not isinstance(value, str) or value not in choices:
         raise Wrong(f"{what} is {kind_of(value)}: choose one of {', '.join(map(repr, choices))}.")
     return value
+
+
+def foreseen(value: Any, choices: Sequence[str]) -> str:
+    """A learner's prediction, whatever its case and the spaces around it."""
+    return one_of(value.strip().lower() if isinstance(value, str) else value, choices, "Your prediction")

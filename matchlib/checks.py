@@ -1,21 +1,27 @@
 """The checks of the exercises, by one name: `from matchlib import checks`, then `checks.NAME(your_function)`.
 
     checks.progress()        what is passed so far, in every notebook; checks.progress("01") in one lesson
-    checks.passed(name)      is this exercise passed?
+    checks.passed(name)      did this exercise pass when this kernel checked it last?
     checks.ProgressPanel()   the same as a panel
 
-A check tries your function on fresh random inputs, within five seconds, and says what passed, or which misconception
-it recognises and how to see it. See `matchlib.checking` for how, and `matchlib.progress` for what is kept.
+A check tries your function on fresh random inputs, stops it where it does not end, and says what passed, or which
+misconception it recognises and how to see it. `matchlib.checking` says how, `matchlib.progress` what is kept.
 """
 
 from matchlib.checks_00 import backwards, luck, new_chain, one_edge, twin
 from matchlib.checks_01 import control, interior, leak, residue_on_any, shortcut
-from matchlib.checks_02 import bait, first_glance, layer_by_hand, typical_steps, without_rule
-from matchlib.checks_03 import class_share, full_marks, kernel_of_linears, long_neighbours, two_scores
-from matchlib.checks_04 import empty_fall, hits_of, like_control, steer
+from matchlib.checks_02 import first_glance, layer_by_hand, typical_steps
+from matchlib.checks_02_bait import bait, without_rule
+from matchlib.checks_03 import class_share, kernel_of_linears, two_scores
+from matchlib.checks_03_sizes import full_marks, long_neighbours
+from matchlib.checks_04 import hits_of
+from matchlib.checks_04_changes import empty_fall, like_control, steer
 from matchlib.checks_04_drawers import matching_weights, which_drawer
-from matchlib.checks_05 import fair_rate, false_alarms, how_often_faster, tell_apart, where_smaller_harms
+from matchlib.checks_05 import false_alarms, how_often_faster
+from matchlib.checks_05_fair import fair_rate, tell_apart, where_smaller_harms
 from matchlib.checks_06 import gaussian_kernel, narrow_match, noise_for_path, own_address, still_possible
+from matchlib.checks_07 import behind, one_ear
+from matchlib.checks_07_rings import goes_beyond, knowing, ring_of_eight
 from matchlib.progress import ProgressPanel, passed, progress
 
 __all__ = [
@@ -27,4 +33,5 @@ __all__ = [
     "empty_fall", "hits_of", "like_control", "matching_weights", "steer", "which_drawer",
     "fair_rate", "false_alarms", "how_often_faster", "tell_apart", "where_smaller_harms",
     "gaussian_kernel", "narrow_match", "noise_for_path", "own_address", "still_possible",
+    "behind", "goes_beyond", "knowing", "one_ear", "ring_of_eight",
 ]  # fmt: skip

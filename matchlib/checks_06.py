@@ -1,6 +1,5 @@
 """The checks of lesson 06's exercises: transposes, nearly an identity, narrow heads, addresses, "never"."""
 
-import random
 from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import product
@@ -11,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from matchlib.cells import superiority
-from matchlib.checking import Surprise, Wrong, ask, check, kind_of, number, tensor
+from matchlib.checking import Surprise, Wrong, ask, check, dice, kind_of, number, tensor
 from matchlib.probe import argmax_of, normalised_trace
 
 Square = Float[Tensor, "d d"]
@@ -48,6 +47,12 @@ NOISES: dict[str, Callable[[Rotations, Rotations, int], Square]] = {
         chained(q, d).T @ chained(k[::-1], d)
     ),
     "You pass over what the query went through": lambda q, k, d: chained(k, d),
+    "You undo nothing of the query, and transpose on the storing side, where the kernel does it": lambda q, k, d: (
+        chained(q, d) @ chained(k, d).T
+    ),
+    "You take the first matrix of each path alone: multiply all of a path": lambda q, k, d: (
+        chained(q[:1], d).T @ chained(k[:1], d)
+    ),
     "You undo the last matrix of the query alone": lambda q, k, d: chained(mirrored(q[-1:]), d) @ chained(k, d),
     "You give the kernel, and the noise that makes it is asked": lambda q, k, d: torch.eye(d, dtype=torch.float64),
 }
@@ -59,7 +64,7 @@ def noise_for_path(g, answer):
     d = 16
     a, b, c, e = (rotation(d, g) for _ in range(4))
     cases = [([], [a]), ([b], [a]), ([b, c], [a]), ([], [a, b]), ([b, c], [a, e])]
-    got = [tensor(ask(answer, q, k), (d, d), "Your noise") for q, k in cases]
+    got = [tensor(asked(answer, q, k), (d, d), "Your noise") for q, k in cases]
 
     def all_are(rival: Callable[[Rotations, Rotations, int], Square]) -> bool:
         return all(torch.allclose(n, rival(q, k, d), atol=1e-4) for n, (q, k) in zip(got, cases))
@@ -70,11 +75,30 @@ def noise_for_path(g, answer):
             continue
         for sentence, rival in NOISES.items():
             if all_are(rival):
-                raise Wrong(f"{sentence}.", "print(z[1] @ noise_for_path([z[1]], [z[0]]) @ z[0].T)")
+                raise Wrong(f"{sentence}.", SEE)
         trace = normalised_trace(kernel)
         more = "only a multiple of it" if trace > 0.999 else f"its normalised trace is {trace:.2f}"
-        raise Wrong(f"With {len(q)} matrices on the query's way and {len(k)} on the key's it is no identity: {more}.")
+        words = f"With {len(q)} matrices on the query's way and {len(k)} on the key's it is no identity: {more}."
+        raise Wrong(words, SEE)
     return "for five paths of one to four fresh rotations the kernel is the identity; lesson 06's two are among them."
+
+
+SEE = (
+    "a, b, c, e = torch.linalg.qr(torch.randn(4, 3, 3).double()).Q; "
+    "print((a @ b @ noise_for_path([a, b], [c, e]).double() @ (c @ e).T).round(decimals=2))"
+)
+
+
+def asked(answer, query: Rotations, key: Rotations):
+    """What the learner's function returns; with a sentence for two errors whose cause its own words do not say."""
+    try:
+        return ask(answer, query, key)
+    except Wrong as wrong:
+        if not query and "IndexError" in str(wrong):
+            raise Wrong(f"{wrong} `query` may be empty: the token that asks then went through nothing.") from None
+        if "dtype" in str(wrong):
+            raise Wrong(f"{wrong} The matrices are doubles: torch.eye(d, dtype=key[0].dtype) is, too.") from None
+        raise
 
 
 @check("06", "Predict: a Gaussian kernel as the model grows", choices=("1", "one half", "0"))
@@ -103,7 +127,7 @@ def narrow_match(g, answer):
         given = ask(answer, n, d, rank)
         if not isinstance(given, tuple | list) or len(given) != 3:
             raise Wrong(f"You give {kind_of(given)}, and three tensors are asked: tokens, w_q, w_k.")
-        shapes = {"Your tokens": (n, d), "Your w_q": (d, rank), "Your w_k": (d, rank)}
+        shapes = {"Your x, the tokens,": (n, d), "Your w_q": (d, rank), "Your w_k": (d, rank)}
         x, w_q, w_k = (tensor(value, shape, what) for value, (what, shape) in zip(given, shapes.items()))
         asks, keys = x @ w_q, x @ w_k
         h = tensor(asks @ keys.T, (n, n), "Your matching matrix")
@@ -113,18 +137,27 @@ def narrow_match(g, answer):
             continue
         case = f"{round(found * n)} of {n} tokens find themselves with rank {rank}"
         see = f"x, w_q, w_k = narrow_match({n}, {d}, {rank}); print((x @ w_q @ w_k.T @ x.T).argmax(dim=1))"
-        if torch.nn.functional.pdist(x).min() < 1e-9 * x.norm(dim=1).max():
-            raise Wrong(f"Two of your tokens are the same vector: nothing can tell them apart ({case}).", see)
-        if (best.abs() <= 1e-6 * h.abs().max()).all():
+        if not h.any():
             raise Wrong(f"Every row is a tie, and a tie is no match ({case}).", see)
+        if pair := twins(asks, keys):
+            twice = (
+                " `linspace` from 0 to 2 pi counts one angle twice" if pair == (1, n) else " nothing tells them apart"
+            )
+            raise Wrong(f"Two tokens are the same to these heads, {pair[0]} and {pair[1]}:{twice} ({case}).", see)
         if torch.linalg.matrix_rank(asks, rtol=1e-6) == 1 or torch.linalg.matrix_rank(keys, rtol=1e-6) == 1:
             raise Wrong(
                 f"To these heads your tokens lie on one line: of each side only the outermost wins ({case}).", see
             )
         if (h.T.argmax(dim=1) == torch.arange(n)).all():
             raise Wrong(f"Each token is the largest of its column: asked is the largest of its row ({case}).", see)
+        if (h.argmin(dim=1) == torch.arange(n)).all():
+            raise Wrong(f"Each token scores itself lowest: w_k points against w_q ({case}).", see)
         if longest(keys) & set(h.argmax(dim=1).tolist()):
-            raise Wrong(f"Tokens that look long to the heads win rows of others: make all as long ({case}).", see)
+            raise Wrong(
+                "Tokens that look long to the heads win rows of others: make all as long in the d_head numbers that "
+                f"the heads see ({case}).",
+                see,
+            )
         raise Wrong(f"Not every token finds itself: {case}.", see)
     stranger = torch.randn(n, d, generator=g, dtype=torch.float64)
     known_only = argmax_of(stranger @ w_q @ w_k.T @ stranger.T) < 0.5  # of 40 at rank 2 no more than a few can be found
@@ -132,10 +165,20 @@ def narrow_match(g, answer):
     return "12, 20 and 40 tokens find themselves through rank 2 and 4; of 40 Gaussian vectors fewer than half do."
 
 
+def twins(asks: Float[Tensor, "token rank"], keys: Float[Tensor, "token rank"]) -> tuple[int, int] | None:
+    """The first two tokens, counted from 1, whose askers and keys are the same up to rounding in float32."""
+    same = [torch.cdist(x, x) < 1e-5 * x.norm(dim=1).max() for x in (asks, keys)]
+    found = (same[0] & same[1]).triu(1).nonzero()
+    return (int(found[0, 0]) + 1, int(found[0, 1]) + 1) if len(found) else None
+
+
 def longest(keys: Float[Tensor, "token rank"]) -> set[int]:
     """The longest fifth of some tokens, where their lengths differ at all."""
     length = keys.norm(dim=1)
     return set(length.topk(max(1, len(keys) // 5)).indices.tolist()) if length.max() > 1.01 * length.min() else set()
+
+
+OWN = 0.1  # what a token itself may score, of what a stored one does: at 0.5 attention stays with the token itself
 
 
 @check("06", "Design: an address without a die")
@@ -145,7 +188,7 @@ def own_address(g, answer):
         eye = torch.eye(d, dtype=torch.float64)
         z, again = (tensor(ask(answer, d), (d, d), "Your Z") for _ in range(2))
         if not torch.equal(z, again):
-            raise Wrong("Two calls give two matrices: you draw at random, and a fixed matrix is asked.")
+            raise Wrong("Two calls give two matrices: you draw at random, and the same one is asked at every call.")
         kernel = z @ z.T
         if not torch.allclose(kernel, eye, atol=1e-4):
             trace = normalised_trace(kernel) if kernel.any() else 0.0
@@ -153,12 +196,12 @@ def own_address(g, answer):
         if torch.allclose(z, eye, atol=1e-4):
             raise Wrong("That is the identity: whoever is a answers as loud as whoever stores a.")
         own = z.trace().item() / d  # x Z x^T over all directions x of length 1, on average
-        if own > 0.5 + 1e-9:
+        if own > OWN + 1e-9:
             raise Wrong(
                 f"A place that stores a scores 1, and one that is a still {own:.2f} on average: turn more directions.",
                 f"print(own_address({d}).trace() / {d})",
             )
-    return "stored tokens score 1, tokens themselves at most half of that on average, and nothing was drawn at random."
+    return f"stored tokens score 1, tokens themselves at most {OWN} on average, and every call gives the same matrix."
 
 
 POSSIBLE: dict[str, Callable[[list[float], list[float]], tuple[float, float]]] = {
@@ -180,6 +223,13 @@ POSSIBLE: dict[str, Callable[[list[float], list[float]], tuple[float, float]]] =
         share(a, b, lambda x, y: x <= y),
     ),
     "You exchange the sides: it is how often a is faster": lambda a, b: ends(b, a),
+    "Two runs that arrived at the same step count nothing with you, and one half is asked": lambda a, b: (
+        share(a, b, lambda x, y: x < y),
+        share(a, b, lambda x, y: (x < y) + (x == y == inf)),
+    ),
+    "You give numbers of pairs: divide by how many pairs there are": lambda a, b: tuple(
+        end * len(a) * len(b) for end in ends(a, b)
+    ),
 }
 
 
@@ -204,7 +254,7 @@ def ends(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
 @check("06", 'What does "never within 3,000 steps" leave open?')
 def still_possible(g, answer):
     """The least and the most that the share may become, against both extreme ways in which late runs may arrive."""
-    rng = random.Random(int(torch.randint(2**31, (1,), generator=g)))
+    rng = dice(g)
     cases = []
     for n, m in ((5, 5), (4, 6), (6, 3), (5, 4), (3, 5)):
         tie = rng.randrange(600, 1200, 100)
@@ -220,13 +270,12 @@ def still_possible(g, answer):
     if not same(got, true):
         for sentence, rival in POSSIBLE.items():
             if same(got[:5], [rival(a, b) for a, b in cases[:5]]):
-                raise Wrong(
-                    f"{sentence}.",
-                    "still_possible([900, never], [900, 1200, never])  # 2.5 of 6 to 3.5 of 6, never = float('inf')",
-                )
+                see = "print(still_possible([900, inf], [900, 1200, inf]), 'of 2.5/6 and 3.5/6')"
+                raise Wrong(f"{sentence}.", see)
         i = next(i for i in range(len(cases)) if not same(got[i : i + 1], true[i : i + 1]))
         words = "from {:.3f} to {:.3f}"
-        raise Wrong(f"You say {words.format(*got[i])}, and {words.format(*true[i])} is possible.", f"# {cases[i]}")
+        see = f"print(still_possible(*{cases[i]}))"
+        raise Wrong(f"You say {words.format(*got[i])}, and {words.format(*true[i])} is possible.", see)
     return "8 cases: where no run of either side arrives all is open, and where one side arrives whole nothing is."
 
 

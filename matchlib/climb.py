@@ -94,7 +94,7 @@ PLANS: dict[Plan, tuple[Stage, ...]] = {
     Plan(3, 4): _grow(2_000, 6_000, 6_000, 6_000),
 }
 SEEDS = (101, 102, 103)
-ONCE = Plan(3, 4)  # on one seed: at nine edges it stands near chance, as the seeds 10 and 100 did
+ONCE = Plan(3, 4)  # on one seed: at nine edges it stands near chance, where no number of seeds tells of a bound
 
 
 def jobs(n_heads: int = 1, times: int = 1) -> list[tuple[Plan, tuple[Stage, ...], int]]:

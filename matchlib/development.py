@@ -116,7 +116,7 @@ def first_at(run: Run, goal: float = 0.5) -> str:
 
 
 def _cut(value: float) -> str:
-    return f"{floor(100 * value) / 100:.2f}"
+    return f"{floor(100 * value) / 100:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _line(ax: Axes, of: dict[str, list], quantity: str, words: str, **look) -> None:

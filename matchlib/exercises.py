@@ -6,9 +6,9 @@ In a code cell of a solution, inside a function,
     ...
     ### END SOLUTION
 
-becomes `raise NotImplementedError("return the token that stands two steps on")`. Outputs go; of a cell with the tag
-`expected` the pictures stay, as something to aim at. A cell with the tag `solution` goes as a whole. Of the metadata
-only the kernel's name stays, so that nothing of a solution can be found in it.
+becomes `raise NotImplementedError("return the token that stands two steps on")`. Every output goes, pictures too: what
+a cell draws of a solution gives it away. A cell with the tag `solution` goes as a whole. Of the metadata only the
+kernel's name stays, so that nothing of a solution can be found in it.
 """
 
 import json
@@ -20,7 +20,6 @@ from matchlib.record import write_whole
 SOURCE = Path(__file__).resolve().parent.parent / "solutions"
 PLACE = SOURCE.with_name("exercises")
 BEGIN, END = re.compile(r"^( *)### BEGIN SOLUTION\b:?(.*)$"), re.compile(r"^ *### END SOLUTION\s*$")
-PICTURES = ("image/png", "image/svg+xml")
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -65,12 +64,8 @@ def made_cell(cell: dict, where: str) -> dict | None:
         return None
     kept = {"cell_type": cell["cell_type"], "id": cell["id"], "metadata": {}}
     if cell["cell_type"] == "code":
-        outputs = []
-        for output in cell["outputs"] if "expected" in tags else ():
-            data = {kind: output["data"][kind] for kind in PICTURES if kind in output.get("data", {})}
-            outputs += [{"data": data, "metadata": {}, "output_type": "display_data"}] if data else []
         source = stubs(source, where)
-        kept |= {"execution_count": None, "outputs": outputs}
+        kept |= {"execution_count": None, "outputs": []}
     return kept | {"source": source.splitlines(keepends=True)}
 
 

@@ -35,7 +35,7 @@ class ChainExplorer(Panel):
         self.new_button = self.button("New question", "Go to the next seed", self._new, button_style="primary")
         self.words, self.tables, self._graph = widgets.HTML(), widgets.HTML(), Shown()
         self.on_change(self._draw, self.kind, self.n_edges, self.hops, self.n_tokens, self.split, self.seed)
-        self.view.children = (
+        self.lay(
             row(self.kind, self.split, self.seed, self.new_button), row(self.n_edges, self.hops, self.n_tokens),
             self.message, self._graph, self.words, self.tables,
         )  # fmt: skip

@@ -74,7 +74,7 @@ class PatchingLab(Panel):
         self.message.layout.min_height = "32px"  # what stands below must not jump when a sentence comes and goes
         chosen = (self.model, self.intervention, self.where, self.other, self.chain, self.start)
         self.on_change(self._prepare, *chosen)
-        self.view.children = (
+        self.lay(
             row(self.model, self.intervention, self.where, self.other),
             row(self.chain, self.start, self.another_button),
             row(self.run_button, self.many_button),
@@ -189,7 +189,7 @@ class PatchingLab(Panel):
         never = [t for t in batch.chain[0, 0].tolist() if t > self._asked.n_tokens]
         names += f" Training never shows {', '.join(map(str, never))}." if never else ""
         words = escape(f"{names} {self._move.experiment.prediction}", quote=False)
-        self.foretold.value = _close(f"{words} The mechanism predicts <b>{self._predicted}</b>{of}.")
+        self.foretold.value = f"{words} The mechanism predicts <b>{self._predicted}</b>{of}."
         self.verdict.value = ""
         self._show_counts()
         self._show_flow(f"Not run yet: the mechanism predicts {self._predicted}")
@@ -217,7 +217,7 @@ class PatchingLab(Panel):
         words = f"predicted {self._predicted}, {link} the model says {said}"
         rows = [(name, int(x), "yes" if found.hit(x) else "no") for name, x in found.all.items()]
         head = ["what is done", "the model says", "as predicted?"]
-        self.verdict.value = _close(f"<b>{mark}</b>: {words}. " + table("What the model says", head, rows))
+        self.verdict.value = f"<b>{mark}</b>: {words}. " + table("What the model says", head, rows)
         question = (*self._key, *setting.batch.tokens[0].tolist(), setting.other)
         again = question in self._counted
         if not again:
@@ -246,7 +246,7 @@ class PatchingLab(Panel):
         so_far = _of(self.hits) if self.hits else "none yet, here"
         named = ((key, key[0], ", ".join(key[1:]), kept) for key, kept in self.tallies.items())
         rows = [("→" * (key == self._key), model, what, *_cells(kept)) for key, model, what, kept in named]
-        self.counts.value = _close(table(f"Hits so far: {so_far}", HEAD, rows))
+        self.counts.value = table(f"Hits so far: {so_far}", HEAD, rows)
 
     def _show_flow(self, title: str) -> None:
         """Attention with the intervention drawn in: as it was before the run, as it became after."""
@@ -259,11 +259,6 @@ class PatchingLab(Panel):
         tokens = [t or "pad" for t in setting.batch.tokens[0].tolist()]
         self.figure = information_flow(patterns, tokens, expected, title=title, **drawn)
         self._flow.show_figure(self.figure)
-
-
-def _close(html: str) -> str:
-    """Lines as close as in running text: in a widget they stand as far apart as controls do."""
-    return f'<div style="line-height: 1.5">{html}</div>'
 
 
 def _of(count: Count) -> str:

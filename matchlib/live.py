@@ -51,7 +51,7 @@ class LiveTraining(Panel):
         self.progress = control(widgets.IntProgress, "Steps", "Steps done", max=train_config.steps)
         self._curves = Shown()
         self.on_change(self._choose, self.layernorm, self.gamma)
-        self.view.children = (
+        self.lay(
             row(self.layernorm, self.gamma), row(self.start_button, self.stop_button, self.reset_button, self.progress),
             self.message, self._curves,
         )  # fmt: skip

@@ -85,7 +85,9 @@ def _maps(
     """Heat maps, four a row, each with a scale of its own."""
     cols = columns(len(matrices))
     rows, width = ceil(len(matrices) / cols), min(WIDTH, 1 + 3.5 * cols)
-    figure, axes = canvas(0.5 + rows * (1.15 + width / cols), title, rows, cols, width)
+    figure, axes = canvas(1.0, title, rows, cols, width)
+    side, lines = (width - 0.6) / cols - 0.25, 1 + figure.get_suptitle().count("\n")
+    figure.set_figheight(0.25 + 0.2 * lines + rows * (side + 1.55))  # squares leave the rest of a higher picture empty
     for ax, (name, m) in zip(axes, matrices.items(), strict=False):
         limit = m.abs().max().item() or 1.0
         image = ax.imshow(m.numpy(), cmap=colours, vmin=-limit if centred else None, vmax=limit if centred else None)
@@ -93,6 +95,7 @@ def _maps(
         bar.ax.tick_params(labelsize=SMALL, colors=INK)
         bar.ax.locator_params(nbins=5)
         bar.formatter.set_powerlimits((-2, 3))
+        bar.formatter.set_useMathText(True)
         ax.set_title(f"{name}\n{under[name]}")
     for ax in axes[len(matrices) :]:
         ax.remove()

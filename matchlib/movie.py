@@ -59,7 +59,7 @@ class MatchingMovie(Panel):
         self.tokens = control(widgets.Dropdown, "Match", tip, options=(TRAINED, UNSEEN, GAUSSIAN))
         self._matrices, self._curves = Shown(), Shown()
         self.on_change(self._draw, self.slider, self.layer, self.tokens)
-        self.view.children = (
+        self.lay(
             row(self.play, self.slider, self.layer, self.tokens), self.message, self._curves, self._matrices,
         )  # fmt: skip
         self.act(self._draw)

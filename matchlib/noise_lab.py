@@ -88,7 +88,7 @@ class NoiseLab(Panel):
             of_noise = [r for r in records if r.model.noise == noises[-1] and r.train.split == splits[0]]
             self.lr.value = best_rate(of_noise) if of_noise else rates[0]
         self.on_change(self._draw, *self._boxes.values())
-        self.view.children = (
+        self.lay(
             row(self.split, self.d_head, self.noise, self.start), row(self.lr, self.fair), self.message,
             self._curves, self._paths,
         )  # fmt: skip
@@ -131,6 +131,7 @@ class NoiseLab(Panel):
         choice = Choice(*(box.value for box in self._boxes.values()))
         self.start.disabled = choice.noise == NONE
         if choice not in self._views:
+            self.say("Drawing …")
             view = self._make(choice)
             if len(self._views) >= KEPT:
                 self._views.pop(next(iter(self._views)))

@@ -94,6 +94,7 @@ def time_to_generalise(groups: Mapping[str, Groups]) -> Figure:
                 ax.annotate("no runs", (0.5, y), xycoords=("axes fraction", "data"), va="center", color=GREY)
                 continue
             _steps_row(ax, y, by_arm[arm], spreads[condition][arm])
+        ax.annotate("reach it", (1.01, 1), xycoords="axes fraction", va="bottom", fontsize=SMALL)  # of the counts below
         found, fewest = first[condition]
         ax.set_title(f"{condition}\nfirst: {found}" + (f", median {fewest:,.0f}" if fewest < inf else ""))
         ax.set_yticks(range(len(rows)), rows)

@@ -19,6 +19,15 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 WORDS = {"description_width": "initial"}  # a label is never cut short
+SCALED = "max-width: max(100%, 560px)"  # a picture shrinks with the page as long as it can be read, then it scrolls
+# Lines of text as close as in prose (in a widget they stand as far apart as controls do), and cells for a narrow page.
+SHEET = """<style>
+.matchlib-panel .widget-html-content { line-height: 1.5; overflow-x: auto }
+.matchlib-panel td:last-child { min-width: 8em }
+.matchlib-panel .widget-gridbox { overflow-x: auto }
+.matchlib-panel .widget-gridbox .widget-html-content { overflow-x: visible; font-size: 85% }
+.matchlib-panel .widget-gridbox .widget-button { padding: 0 2px }
+</style>"""
 Action = Callable[[], None]
 
 
@@ -45,14 +54,14 @@ class Shown(widgets.HTML):
     """
 
     def __init__(self):
-        super().__init__(layout=widgets.Layout(width="auto", max_width="900px", display="none"))
+        super().__init__(layout=widgets.Layout(width="auto", max_width="900px", display="none", overflow="auto"))
         self.png, self.words = b"", ""
 
     def show(self, png: bytes, words: str) -> None:
-        """Show a picture, with words for those who cannot see it."""
-        self.png, self.words = png, words
+        """Show a picture, with words for those who cannot see it, on one line whatever lines they had as a title."""
+        self.png, self.words = png, " ".join(words.split())
         source = b64encode(png).decode()
-        self.value = f'<img src="data:image/png;base64,{source}" alt="{escape(words)}" style="max-width: 100%">'
+        self.value = f'<img src="data:image/png;base64,{source}" alt="{escape(self.words)}" style="{SCALED}">'
         self.layout.display = None
 
     def show_figure(self, figure: Figure) -> None:
@@ -70,6 +79,8 @@ class Panel:
     def __init__(self):
         self.message = widgets.HTML()
         self.view = widgets.VBox()
+        self.view.add_class("matchlib-panel")
+        self._sheet = widgets.HTML(SHEET, layout=widgets.Layout(display="none"))
         self._quiet = False
         self._waiting: set[Action] = set()
         self._thread = get_ident()
@@ -80,6 +91,10 @@ class Panel:
 
     def _ipython_display_(self) -> None:
         display(self.view)
+
+    def lay(self, *children: widgets.Widget) -> None:
+        """Put these on the page, one below the other."""
+        self.view.children = (*children, self._sheet)
 
     def close(self) -> None:
         """Take the panel off the page."""

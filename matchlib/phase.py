@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import fields
 from functools import partial
 from html import escape
+from itertools import product
 
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
 
-from matchlib.cells import MEASURES, cells, kind_of, spread
+from matchlib.cells import MEASURES, cells, spread
 from matchlib.ledger import CONFIGS, Record
 from matchlib.live import LiveTraining
 from matchlib.maps import matching_matrices
@@ -19,13 +20,10 @@ from matchlib.phase_plots import phase_diagram, seed_curves
 from matchlib.probe import matching_matrix
 from matchlib.record import Run
 from matchlib.style import INK
-from matchlib.wording import AXES, NEVER, Shades, label, settled, share_text, text_of, tick, word, words
+from matchlib.wording import AXES, HEAD, NEVER, Shades, as_row, label, settled, text_of, tick, word, words
 
 USUAL = ("model.gamma", "train.weight_decay")  # the axes of the first view, where they vary
-HEAD = (
-    "seed", "kind of solution", "test", "OOD", "as long", "argmax, by layer", "steps to generalise",
-    "renamed: twin, stranger", "broken: twin, stranger",
-)  # fmt: skip
+FRAMES = {True: f"3px solid {INK}", False: "3px solid transparent"}  # of the open cell, and of any other
 
 
 class TrainAgain(LiveTraining):
@@ -38,7 +36,7 @@ class TrainAgain(LiveTraining):
         self.record, self.matrices, self._maps = record, None, Shown()
         super().__init__(record.task, record.model, record.train, record.seed, device="cpu")
         buttons = row(self.start_button, self.stop_button, self.reset_button, self.progress)
-        self.view.children = (buttons, self.message, self._curves, self._maps)
+        self.lay(buttons, self.message, self._curves, self._maps)
 
     @property
     def agrees(self) -> bool | None:
@@ -93,14 +91,16 @@ class PhaseDiagram(Panel):
         self._shades = {measure: Shades(measure, self.records) for measure in MEASURES}
         self._pool: dict[tuple, widgets.Widget] = {}  # cells and headers, each made once
         self.opened: list[Record] = []
+        self._open_at: tuple | None = None  # the values of the open cell along every axis
         self.curves: Figure | None = None
         self.training: TrainAgain | None = None
         best = max(self._cells, key=lambda key: spread(self._cells[key], "test").median)
         options = [(label(axis), axis) for axis in self.axes]
         measures = [(measure.label, name) for name, measure in MEASURES.items()]
         self.measure = control(
-            widgets.Dropdown, "Measure", "What a cell shows, as a median over seeds", options=measures
-        )
+            widgets.Dropdown, "Measure", "What a cell shows, as a median over seeds", options=measures,
+            layout={"width": "26em"},
+        )  # fmt: skip
         first, second = list(dict.fromkeys(a for a in (*USUAL, *self.axes) if a in self.axes))[:2]
         self.x = control(widgets.Dropdown, "To the right", "The axis along a row", options=options, value=first)
         self.y = control(widgets.Dropdown, "Upwards", "The axis along a column", options=options, value=second)
@@ -112,7 +112,7 @@ class PhaseDiagram(Panel):
         self._below = row(self.seed, self.train_button)
         self._below.layout.display = "none"
         self.on_change(self._draw, self.measure, self.x, self.y, *self.fixed.values())
-        self.view.children = (
+        self.lay(
             row(self.measure, self.x, self.y), row(*self.fixed.values()), self.message, self._grid, self._said,
             self._table, self._curves, self._below, self._again,
         )  # fmt: skip
@@ -161,7 +161,7 @@ class PhaseDiagram(Panel):
         for j, at_y in enumerate(ys):
             children.append(self._head(("y", j), word(y, at_y)))
             children += [self._cell(i, j, at_x, at_y) for i, at_x in enumerate(xs)]
-        self._grid.layout.grid_template_columns = f"max-content repeat({len(xs)}, minmax(4.5em, 7em))"
+        self._grid.layout.grid_template_columns = f"minmax(4em, max-content) repeat({len(xs)}, minmax(3.8em, 7em))"
         if self._grid.children != (children := tuple(children)):
             self._grid.children = children
         where = f" ({words(fixed, fixed.values())})" if fixed else ""
@@ -178,24 +178,29 @@ class PhaseDiagram(Panel):
     def _cell(self, i: int, j: int, at_x, at_y) -> widgets.Button:
         """The button of a column and a row, showing what stands at these values."""
         if (i, j) not in self._pool:
-            layout = widgets.Layout(width="auto", margin="1px")
+            layout = widgets.Layout(width="auto", margin="1px", border=FRAMES[False])
             self._pool[i, j] = self.button("–", "", partial(self._press, i, j), layout=layout)
         button, measure, runs = self._pool[i, j], self._shown[0], self._runs(at_x, at_y)
         back, ink = NEVER, INK
         if runs:
             back, ink = self._shades[measure](value := spread(runs, measure).median)
+        is_open = self._at(at_x, at_y) == self._open_at
         said = {
-            "description": text_of(measure, value) if runs else "no run", "disabled": not runs,
-            "tooltip": f"{words(self._shown[1:3], (at_x, at_y))}: {tells(runs, measure)}",
+            "description": "▸ " * is_open + (text_of(measure, value) if runs else "no run"), "disabled": not runs,
+            "tooltip": "open: " * is_open + f"{words(self._shown[1:3], (at_x, at_y))}: {tells(runs, measure)}",
         }  # fmt: skip
         for name, new in said.items():
             setattr(button, name, new)
-        button.style.button_color, button.style.text_color = back, ink
+        button.style.button_color, button.style.text_color, button.layout.border = back, ink, FRAMES[is_open]
         return button
 
-    def _runs(self, at_x, at_y) -> list[Record]:
+    def _at(self, at_x, at_y) -> tuple:
+        """The values along every axis of the cell at these values of the two in view."""
         _, x, y, fixed = self._shown
-        return self._cells.get(tuple(({x: at_x, y: at_y} | fixed)[axis] for axis in self.axes), [])
+        return tuple(({x: at_x, y: at_y} | fixed)[axis] for axis in self.axes)
+
+    def _runs(self, at_x, at_y) -> list[Record]:
+        return self._cells.get(self._at(at_x, at_y), [])
 
     def _press(self, i: int, j: int) -> None:
         _, x, y, _ = self._shown
@@ -211,10 +216,14 @@ class PhaseDiagram(Panel):
         if not runs:
             raise Mistake(f"No run ended well at {where}: choose another cell.")
         self._halt()
+        self._open_at = self._at(at_x, at_y)
+        columns, lines = (enumerate(values) for values in (self._values[axes[0]], self._values[axes[1]][::-1]))
+        for (i, value), (j, other) in product(columns, lines):
+            self._cell(i, j, value, other)
         self.opened = sorted(runs, key=lambda record: record.seed)
         kept = [getattr(runs[0], name) for name in CONFIGS]
         failed = [r for r in self.records if r.status != "done" and [getattr(r, name) for name in CONFIGS] == kept]
-        rows = [*map(cells_of, self.opened), *([str(r.seed), r.reason, *"–" * (len(HEAD) - 2)] for r in failed)]
+        rows = [*map(as_row, self.opened), *([str(r.seed), r.reason, *"–" * (len(HEAD) - 2)] for r in failed)]
         self._said.value = f"<b>{escape(where)}</b>: {escape(tells(runs, measure))}."
         self._table.value = table("The runs of this cell", HEAD, rows)
         self.curves = seed_curves(self.opened)
@@ -276,18 +285,3 @@ def tells(runs: list[Record], measure: str) -> str:
     found, steps = spread(runs, measure), spread(runs, "generalised")
     ends = " to ".join(dict.fromkeys(text_of(measure, value) for value in found.range))
     return f"{steps.reached} of {steps.n} generalise, {MEASURES[measure].label} {ends}"
-
-
-def cells_of(record: Record) -> list[str]:
-    """A run as a line of the table."""
-    last, probed = {name: values[-1] for name, values in record.columns.items()}, record.probed
-
-    def asked(*names: str) -> str:
-        return ", ".join(share_text(probed[name]) for name in names) if set(names) <= set(probed) else "–"
-
-    return [
-        str(record.seed), kind_of(record) if probed else "not asked", share_text(last["test"]), share_text(last["ood"]),
-        asked("ood_as_long"), ", ".join(map(share_text, last["argmax"])),
-        text_of("generalised", MEASURES["generalised"].of(record)),
-        asked("renamed_twin", "renamed_stranger"), asked("broken_twin", "broken_stranger"),
-    ]  # fmt: skip

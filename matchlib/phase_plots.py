@@ -76,10 +76,11 @@ def phase_diagram(
     counts = among(panels[:1], {row: (sum(of_row), len(of_row)) for row, of_row in counted.items()}, "cells")
     pause = "," if "," in of.label else ""
     what = f"Median {of.label}{pause} reaches {GENERAL}" if of.top else "More than half of the seeds generalise"
-    height = 1.3 + len(rows) * (0.55 + max(0.42 * len(ys), 1.0))
-    figure, axes = canvas(height, f"{what} in {counts}", len(rows), len(cols), sharex=True, sharey=True)
     shades, wide = shades or Shades(measure, records), (WIDTH - 1.6) / (len(cols) * len(xs))
-    large, small = min(10, 19.5 * wide), min(8.5, 14.6 * wide)  # points, for cells so many inches wide
+    large, small = min(10, 19.5 * wide), min(8.5, 19.5 * wide)  # points, for cells so many inches wide
+    narrow = of.top is not None and 14.6 * wide < small  # a range then takes two lines: smaller, it could not be read
+    height = 1.3 + len(rows) * (0.55 + max((0.56 if narrow else 0.42) * len(ys), 1.0))
+    figure, axes = canvas(height, f"{what} in {counts}", len(rows), len(cols), sharex=True, sharey=True)
     for (row, col), ax in zip(product(rows, cols), axes):
         image = np.full((len(ys), len(xs)), np.nan)
         for (i, at_x), (j, at_y) in product(enumerate(xs), enumerate(ys)):
@@ -89,8 +90,12 @@ def phase_diagram(
                 corner = (i - 0.5, j - 0.5)
                 ax.add_patch(Rectangle(corner, 1, 1, fc=NEVER, ec=PALE, lw=0, hatch="" if s is None else "////"))
             ink = shades(s.median)[1] if s else GREY
-            ax.text(i, j + 0.03, text_of(measure, s.median) if s else "no run", color=ink, ha="center", fontsize=large)
-            ax.text(i, j - 0.1, below(measure, s) if s else "", color=ink, ha="center", va="top", fontsize=small)
+            middle, span = (text_of(measure, s.median), below(measure, s)) if s else ("no run", "")
+            if narrow:
+                span = span.replace("–", "–\n")
+            look = {"color": ink, "ha": "center", "linespacing": 0.95}
+            ax.text(i, j + (0.14 if narrow else 0.03), middle, fontsize=large, **look)
+            ax.text(i, j + (0.06 if narrow else -0.1), span, fontsize=small, va="top", **look)
         drawn = ax.imshow(image, cmap=shades.colours, norm=shades.norm, origin="lower", aspect="auto")
         ax.hlines([j - 0.5 for j in range(1, len(ys))], -0.5, len(xs) - 0.5, color="white", lw=1.2)
         ax.vlines([i - 0.5 for i in range(1, len(xs))], -0.5, len(ys) - 0.5, color="white", lw=1.2)
@@ -213,14 +218,14 @@ def horizons(short: Iterable[Record], long: Iterable[Record]) -> Figure:
     ends, counted = [steps[0] for steps in lengths], [{}, {}]
     figure, axes = canvas(4.6, "", 1, len(norms), sharey=True)
     for ax, norm in zip(axes, norms):
-        for side, (colour, marker, aside) in enumerate(((BLUE, "o", -0.21), (VERMILLION, "s", 0.21))):
+        for side, (colour, marker, sign, aside) in enumerate(((BLUE, "o", "●", -0.21), (VERMILLION, "s", "■", 0.21))):
             end, x, y = ends[side], [], []
             for i, gamma in enumerate(gammas):
                 s = spread(sides[side][norm, gamma], "generalised") if (norm, gamma) in sides[side] else Spread(())
                 x += [i + aside + 0.3 * ((k + 0.5) / s.n - 0.5) for k in range(s.n)]
                 y += sorted(s.values)
                 at = {"transform": ax.get_xaxis_transform(), "ha": "center", "fontsize": 8.5, "color": colour}
-                ax.text(i + aside, 1.07 - 0.05 * side, below("generalised", s), **at)
+                ax.text(i + aside, 1.07 - 0.05 * side, f"{sign} {below('generalised', s)}", **at)
             there, not_yet = ([(a, min(b, end)) for a, b in zip(x, y) if (b < inf) is yes] for yes in (True, False))
             look = {"ls": "", "marker": marker, "color": colour, "ms": 5}
             ax.plot(*pairs(there), **look, label=f"training of {end:,} steps")

@@ -6,6 +6,9 @@ MATCHLIB_PROGRESS=PATH keeps it elsewhere, and MATCHLIB_PROGRESS= (empty) nowher
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -19,8 +22,12 @@ EXERCISES: dict[
     str, tuple[str, str]
 ] = {}  # the name of each check: its lesson, and its title; `checking.check` fills it
 
+LOOKS, POLL = 100, 0.02  # how often one kernel looks whether another has written, and seconds between two looks
+STALE = 10.0  # seconds after which a lock is that of a kernel which is no more
+
 _passed: dict[str, bool] = {}  # what this kernel has seen, in order
 _predictions: dict[str, str] = {}
+_holds: set[str] = set()  # whose function passed when this kernel checked it last
 
 
 def place() -> Path | None:
@@ -59,6 +66,40 @@ def _put_aside(path: Path, why: Exception) -> None:
     print(f"Your progress could not be read ({type(why).__name__}): it is kept as {aside.name}, and a new one begins.")
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One kernel at a time from reading to writing: of two that pass at once, neither takes away what the other wrote.
+
+    Where no lock can be made, or another's is not given back in two seconds, it goes on without.
+    """
+    path = place()
+    lock = path.with_name(f"{path.name}.lock") if path else None
+    held = False
+    for _ in range(LOOKS) if lock else ():
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+            held = True
+            break
+        except FileExistsError:
+            _remove_stale(lock)
+            time.sleep(POLL)
+        except OSError:  # no such folder, or not to be written in: `_keep` says so
+            break
+    try:
+        yield
+    finally:
+        if held:
+            lock.unlink(missing_ok=True)
+
+
+def _remove_stale(lock: Path) -> None:
+    try:
+        if time.time() - lock.stat().st_mtime > STALE:
+            lock.unlink()
+    except FileNotFoundError:  # given back in between
+        return
+
+
 def _keep() -> None:
     path = place()
     if path is None:
@@ -72,25 +113,37 @@ def _keep() -> None:
 
 def note(name: str) -> None:
     """Write down that an exercise is passed."""
-    _read()
-    if name not in _passed:
-        _passed[name] = True
-        _keep()
+    _holds.add(name)
+    with _alone():
+        _read()
+        if name not in _passed:
+            _passed[name] = True
+            _keep()
 
 
 def foresee(name: str, prediction: str) -> str:
     """Write down a prediction, and return the first that was ever given here: that one stands."""
-    _read()
-    if name not in _predictions:
-        _predictions[name] = prediction
-        _keep()
+    with _alone():
+        _read()
+        if name not in _predictions:
+            _predictions[name] = prediction
+            _keep()
     return _predictions[name]
 
 
+def reopen(name: str) -> None:
+    """A later version of a function does not pass: cells that go on from it wait again. What is written down stays."""
+    _holds.discard(name)
+
+
 def passed(name: str) -> bool:
-    """Is this exercise passed? For a cell that goes on from a learner's own function."""
-    _read()
-    return name in _passed
+    """Did this exercise pass when this kernel checked it last? For a cell that goes on from a learner's own function.
+
+    Where it did not, one line says what to do first: what another kernel has seen is no function in this one.
+    """
+    if name not in _holds:
+        print(f"Empty until checks.{name} has passed in this kernel: fill in your function, run the check, then this.")
+    return name in _holds
 
 
 def lessons(lesson: str | None = None) -> dict[str, dict[str, str]]:
@@ -121,7 +174,7 @@ class ProgressPanel(Panel):
         self.done: dict[str, tuple[int, int]] = {}
         self.table = widgets.HTML()
         self.again = self.button("Look again", "Read what other notebooks have passed since", self._show)
-        self.view.children = (self.table, row(self.again), self.message)
+        self.lay(self.table, row(self.again), self.message)
         self.act(self._show)
 
     def _show(self) -> None:

@@ -85,7 +85,7 @@ class RuleBoard(Panel):
         self.on_change(self._draw, self.model, self.n_edges, self.n_layers, self.start, self.layer, self.receiver)
         self.on_change(self._read_tags, self.tags)
         self.on_change(self._read_typed, self.typed)
-        self.view.children = (
+        self.lay(
             row(self.model, self.n_edges, self.n_layers, self.start),
             row(self.tags, self.typed),
             row(self.edge, self.left_button, self.right_button),

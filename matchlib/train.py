@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from math import cos, pi
 from pathlib import Path
+from warnings import warn
 
 import torch
 import torch.nn.functional as F
@@ -50,14 +51,23 @@ def seeded(seed: int, *purpose: str | int) -> torch.Generator:
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """The device by name; "auto" is a CUDA GPU where there is one. Raises ValueError for one that is not there."""
-    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    """The device by name; "auto" is a CUDA GPU where there is one that is free, and it warns where one is not.
+
+    Raises ValueError for a device that is not there.
+    """
+    if device == "auto" and torch.cuda.is_available():
+        try:
+            return pick_device("cuda")
+        except ValueError as error:
+            why = str(error.__cause__).splitlines()[0]
+            warn(f"The GPU is busy or out of memory ({why}): the CPU takes its place, and takes longer.", stacklevel=2)
+    name = "cpu" if device == "auto" else device
     try:
         x = torch.zeros(1, device=name)
         x.item()  # a device without values, such as 'meta', cannot train
         return x.device
-    except (RuntimeError, AssertionError):
-        raise ValueError(f"device={device!r} is not available here: use 'auto' or 'cpu'.") from None
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={device!r} is not available here: use 'auto' or 'cpu'.") from error
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_hex, to_rgb
 
-from matchlib.cells import MEASURES, Spread, cells
+from matchlib.cells import MEASURES, Spread, cells, kind_of
 from matchlib.ledger import Record
 
 Cells = dict[tuple, list[Record]]
@@ -20,6 +20,10 @@ AXES = {  # what the axes of the course's sweeps are called
 }  # fmt: skip
 BLUES = LinearSegmentedColormap.from_list("blues", colormaps["Blues"](np.linspace(0.05, 0.95, 256)))
 NEVER = "#F4F4F4"
+HEAD = (
+    "seed", "kind of solution", "test", "OOD", "as long", "argmax, by layer", "steps to generalise",
+    "renamed: twin, stranger", "broken: twin, stranger",
+)  # fmt: skip
 
 
 def label(axis: str) -> str:
@@ -122,3 +126,18 @@ def below(measure: str, of: Spread) -> str:
         return f"{of.reached}/{of.n}"
     least, most = (share_text(value).replace("0.", ".").replace("1.00", "1") for value in of.range)
     return f"{least}–{most}" if isfinite(of.median) else ""
+
+
+def as_row(record: Record) -> list[str]:
+    """A run as a row of a table under `HEAD`."""
+    last, probed = {name: values[-1] for name, values in record.columns.items()}, record.probed
+
+    def asked(*names: str) -> str:
+        return ", ".join(share_text(probed[name]) for name in names) if set(names) <= set(probed) else "–"
+
+    return [
+        str(record.seed), kind_of(record) if probed else "not asked", share_text(last["test"]), share_text(last["ood"]),
+        asked("ood_as_long"), ", ".join(map(share_text, last["argmax"])),
+        text_of("generalised", MEASURES["generalised"].of(record)),
+        asked("renamed_twin", "renamed_stranger"), asked("broken_twin", "broken_stranger"),
+    ]  # fmt: skip

@@ -53,10 +53,11 @@ def run(path: Path) -> tuple[dict, list[str]]:
     As in a kernel of its own: nothing is passed when it begins.
     """
     matplotlib.use("Agg")
-    names, printed, passed, predictions = {"__name__": "__main__"}, [], {}, {}
+    names, printed = {"__name__": "__main__"}, []
+    kernel = {"_passed": {}, "_predictions": {}, "_holds": set()}
     for number, source in enumerate(code_cells(path)):
         out = io.StringIO()
-        with contextlib.redirect_stdout(out), patch.multiple(progress, _passed=passed, _predictions=predictions):
+        with contextlib.redirect_stdout(out), patch.multiple(progress, **kernel):
             exec(compile(source, f"{path.name}, code cell {number}", "exec"), names)
         printed.append(out.getvalue())
     return names, printed
@@ -82,11 +83,32 @@ def rows(mistakes: dict[str, list]) -> list[tuple]:
     ]
 
 
-def held(name: str, wrong: tuple, said: str) -> None:
-    """A mistake fails, three times on fresh inputs, with its own words."""
+def held(name: str, wrong: tuple, said: str) -> str:
+    """A mistake fails, three times on fresh inputs, with its own words; the last of them."""
     for _ in range(3):
         outcome = judged(name, *wrong)
         assert outcome.state in FAILS and said in outcome.said, outcome
+    return outcome.said
+
+
+@cache
+def imported(lesson: str) -> dict:
+    """The names that an exercise's first code cell defines."""
+    names = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(code_cells(EXERCISES[lesson])[0], names)
+    return names
+
+
+def can_be_seen(name: str, wrong: tuple, said: str) -> None:
+    """The line under "To see it" runs in the exercise as it stands, with the learner's function, and prints."""
+    _, marked, line = said.partition("To see it: ")
+    given = [args for source in code_cells(EXERCISES[lesson_of(name)]) for n, args in asked_in(source) if n == name]
+    names = imported(lesson_of(name)) | dict(zip(given[0], wrong))
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(line, names)
+    assert bool(marked) == bool(out.getvalue()), line
 
 
 def complete(number: str, mistakes: dict[str, list]) -> None:

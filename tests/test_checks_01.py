@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from checks_work import complete, held, rows
+import torch
+from checks_work import can_be_seen, complete, held, rows
 
 
 def pairs(row):
@@ -12,6 +13,29 @@ def pairs(row):
 
 def edges_of(batch):
     return {edge for row in batch.tolist() for edge in pairs(row)}
+
+
+def in_whole_rows(train, test):
+    """The edges of whole sequences that stand in both."""
+    return {edge for row in test.tolist() if row in train.tolist() for edge in pairs(row)}
+
+
+def of_tensors(train, test):
+    ours, theirs = ({edge for row in batch for edge in pairs(row)} for batch in (train, test))
+    return ours & theirs
+
+
+def row_by_row(train, test):
+    return {edge for one, other in zip(train, test) for edge in edges_of(one[None]) & edges_of(other[None])}
+
+
+def of_part(part):
+    """The edges shared by a part of each batch: `part` takes the edges, and may not see the start."""
+    return lambda train, test: edges_of(add_start(part(train[:, :-1]))) & edges_of(add_start(part(test[:, :-1])))
+
+
+def add_start(edges):
+    return torch.cat([edges, edges[:, :1]], dim=1)
 
 
 def all_but_one(train, test):
@@ -83,11 +107,22 @@ MISTAKES = {
         (lambda e, k: (e - k) / (e - k + 1) / (e + 1), "choose among all nodes"),
         (lambda e, k: (e - k) / (e - k + 1), "hit the right one"),
         (lambda e, k: (e - k) / (e + 1) / (e - 1), "none is asked"),
-        (lambda e, k: 1 / (e + 2), "writing down every start"),
+        (lambda e, k: (e - k) / (e - k + 1) / e, "chooses among E - 1 of the E + 1 nodes"),
+        (lambda e, k: 1 / (e - k + 1), "names none but tokens that can be an answer"),
+        (lambda e, k: (e - k) / (e - 1), "how many of the middle tokens can be an answer"),
+        (lambda e, k: 1 / (e + 1), "the first k never are"),
+        (lambda e, k: 0.16, "whatever n_edges and hops are"),
+        (lambda e, k: 1 / (e + 2), "agrees with the count in "),
         (lambda e, k: -1, "outside 0 to 1"),
     ],
     "leak": [
-        (lambda train, test: set(), "compare edge by edge"),
+        (in_whole_rows, "compare edge by edge"),
+        (of_tensors, "never equal in a set"),
+        (row_by_row, "any row of the other"),
+        (of_part(lambda x: x[:, :10]), "leave out the last edge"),
+        (of_part(lambda x: x[:, 2:]), "leave out the first edge"),
+        (of_part(lambda x: x[:-1]), "leave out the last row"),
+        (of_part(lambda x: x[1:]), "leave out the first row"),
         (lambda train, test: neighbours(train) & neighbours(test), "are no edge: go by twos"),
         (lambda train, test: unordered(train) & unordered(test), "an edge for its reverse"),
         (all_but_one, "Some are missing"),
@@ -116,7 +151,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("name", "wrong", "said"), rows(MISTAKES))
 def test_a_mistake_gets_its_own_words(name, wrong, said):
-    held(name, wrong, said)
+    can_be_seen(name, wrong, held(name, wrong, said))
 
 
 def test_every_check_has_its_mistakes():

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from checks_work import complete, held, rows
+from checks_work import can_be_seen, complete, held, rows
 
-from matchlib.checks_03 import IN_KERNELS, class_slips, put_through, slips_of_kernel
+from matchlib.checks_03 import COUNTED, class_slips, put_through, slips_of_kernel
+from matchlib.checks_03_sizes import IN_KERNEL
 from matchlib.probe import factors
 from matchlib.runs import load_or_train
 
@@ -42,11 +43,19 @@ def factor(**sizes):
 KERNEL = (
     "is transposed", "lacks its transpose", "the key comes first", "the factor W_vo(l-1) is missing",
     "you take the layer's own", "it needs no transpose", "you take the layer before", "the square root of d_head",
+    "holds its token as it is", "W_vo(1) in front in every later layer", "every W_vo(1) ...", "every W_vo(l-1) ...",
 )  # fmt: skip
 CLASS = (
-    "leave the diagonal in", "each *column*", "i // 5", "residues of one token alone", "the means of rows",
-    "the smallest entry",
+    "leave the diagonal in:", "each *column*", "i // 5", "residues of one token alone", "the means of rows",
+    "the smallest entry", "the diagonal to 0", "that *another* of the class wins", "the second largest", "the softmax",
 )  # fmt: skip
+
+
+def how_many(h):
+    n = len(h)
+    best = h.masked_fill(torch.eye(n).bool(), -torch.inf).argmax(1)
+    return int(((best - torch.arange(n)) % 5 == 0).sum())
+
 
 MISTAKES = {
     "kernel_of_linears": [(slipped_kernel(piece), piece) for piece in KERNEL]
@@ -57,6 +66,7 @@ MISTAKES = {
     ],
     "two_scores": [
         ((lambda n: torch.zeros(n, n), good_loud), "a tie is no match"),
+        ((lambda n: torch.ones(n, n) + 1e-9 * torch.eye(n), good_loud), "In float32 1 + 1e-9 is 1"),
         ((lambda n: neighbour(n), good_loud), "the diagonal wins only"),
         ((lambda n: torch.eye(n), good_loud), "its diagonal wins by too much"),
         ((good_quiet, lambda n: torch.eye(n)), "it may win none"),
@@ -65,7 +75,12 @@ MISTAKES = {
         ((good_quiet, lambda n: torch.eye(n)[0]), "is asked"),
     ],
     "class_share": [(slipped_class(piece), piece) for piece in CLASS]
-    + [(lambda h: 0.5, "a count row by row finds"), (lambda h: h, "a number is asked")],
+    + [
+        (how_many, COUNTED),
+        (lambda h: 100 * how_many(h) / len(h), "is a percentage"),
+        (lambda h: 0.5, "a count row by row finds"),
+        (lambda h: h, "a number is asked"),
+    ],
     "long_neighbours": [
         (lambda: "about as many as before", "that is what it ignores"),
         (lambda: "about half as many", "three times as wide"),
@@ -78,8 +93,10 @@ MISTAKES = {
         (factor(b2_w_v=0.1), "is no factor of a kernel"),
         (factor(b1_w_q=0), "a kernel is then nothing"),
         (factor(b1_w_q=-10), "turns the winner into the loser"),
-        (factor(b1_w_q=0.01), "saw it coming"),
-        (factor(b1_w_q=10), "asked in both"),
+        (factor(b1_w_q=0.01, b2_w_q=10), "saw it coming"),
+        (factor(b1_w_q=10, b2_w_q=1.5), "asked in both. Larger?"),
+        (factor(b1_w_v=100), "stands in Ker(1)"),
+        (factor(b1_w_q=10), "stands in Ker(2)"),
         (factor(b1_w_q=10, b2_w_q=10), "sharper attention reads the same keys"),
     ],
 }
@@ -87,23 +104,24 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("name", "wrong", "said"), rows(MISTAKES))
 def test_a_mistake_gets_its_own_words(name, wrong, said):
-    held(name, wrong, said)
+    can_be_seen(name, wrong, held(name, wrong, said))
 
 
 def test_every_check_has_its_mistakes():
     complete("03", MISTAKES)
 
 
-def test_what_the_last_exercise_allows_is_what_stands_in_a_kernel():
-    """Resizing one of them, and no other matrix of attention, changes the size of a factor of a kernel."""
+@pytest.mark.parametrize("layer", IN_KERNEL)
+def test_what_the_last_exercise_allows_is_what_stands_in_a_kernel(layer):
+    """Resizing one of them, and no other matrix of attention, changes the size of a factor of this kernel."""
     model = load_or_train("post_g07").model
-    before = [matrix.norm() for layer in (1, 2) for matrix in factors(model, layer).values()]
+    before = [matrix.norm() for matrix in factors(model, layer).values()]
     for name, weight in model.named_parameters():
         if name.split(".")[-1] in ("w_q", "w_k", "w_v", "w_o"):
             weight.data *= 2
-            after = [matrix.norm() for layer in (1, 2) for matrix in factors(model, layer).values()]
+            after = [matrix.norm() for matrix in factors(model, layer).values()]
             weight.data /= 2
-            assert any(a > 1.5 * b for a, b in zip(after, before)) == (name in IN_KERNELS), name
+            assert any(a > 1.5 * b for a, b in zip(after, before)) == (name in IN_KERNEL[layer]), name
 
 
 def test_brute_force_puts_the_rows_on_the_side_that_asks():

@@ -4,7 +4,7 @@ from math import sqrt
 
 import pytest
 import torch
-from checks_work import complete, held, rows
+from checks_work import can_be_seen, complete, held, rows
 
 from matchlib.buffers import held as means_of
 from matchlib.construct import with_sink
@@ -12,20 +12,23 @@ from matchlib.drawers import two_networks
 from matchlib.train import accuracy_of, seeded
 
 
-def count(rules="zero same again", hit="predicted", z=1.96, wald=False, ends=lambda p, low, high: (low, high)):
+def count(
+    rules="zero same again", hit="predicted", z=1.96, wald=False, scaled=True, ends=lambda p, low, high: (low, high)
+):
     """A count of trials that keeps these rules."""
 
     def hits_of(said, predicted, answer, question):
         keep = torch.ones_like(said, dtype=torch.bool)
         keep &= (predicted > 0) | torch.tensor("zero" not in rules)
-        keep &= (predicted != answer) | torch.tensor("same" not in rules)
+        keep &= ((said if "unlike" in rules else predicted) != answer) | torch.tensor("same" not in rules)
         right = said == (predicted if hit == "predicted" else answer)
         pairs = list(zip(question[keep].tolist(), right[keep].tolist()))
         found = list(dict(pairs).values()) if "again" in rules else [x for _, x in pairs]
-        hits, n = sum(found), len(found)
+        hits, n = right[keep].sum().item() if "twice" in rules else sum(found), len(found)
         p, s = hits / n, z * z
-        half = z * sqrt(p * (1 - p) / n + s / (4 * n * n)) / (1 + s / n)
-        middle = (p + s / (2 * n)) / (1 + s / n)
+        scale = 1 + s / n if scaled else 1
+        half = z * sqrt(p * (1 - p) / n + s / (4 * n * n)) / scale
+        middle = (p + s / (2 * n)) / scale
         if wald:
             middle, half = p, z * sqrt(p * (1 - p) / n)
         return hits, n, *ends(p, middle - half, middle + half)
@@ -85,16 +88,41 @@ def b_keeps(pattern, tokens, b_at, wish, *g):
     return exchange(pattern, one, two)
 
 
+def in_all_questions(pattern, tokens, b_at, wish, *g):
+    there, new = places(tokens, wish)[1], pattern.clone()
+    new[:, :, -1, b_at], new[:, :, -1, there] = pattern[:, :, -1, there], pattern[:, :, -1, b_at]
+    return new
+
+
+def by_views(pattern, tokens, b_at, wish, *g):
+    new = pattern.clone()
+    for i, (one, two) in enumerate(zip(b_at.tolist(), places(tokens, wish)[1].tolist())):
+        new[i, :, -1, one], new[i, :, -1, two] = new[i, :, -1, two], new[i, :, -1, one]
+    return new
+
+
+def not_given_back(pattern, tokens, b_at, wish, *g):
+    row, new = torch.arange(len(tokens)), pattern.clone()
+    new[row, :, -1, places(tokens, wish)[1]] = pattern[row, :, -1, b_at]
+    return new
+
+
+def half_more(pattern, tokens, b_at, wish, *g):
+    row, new = torch.arange(len(tokens)), pattern.clone()
+    new[row, :, -1, places(tokens, wish)[1]] += 0.5
+    return new
+
+
 def shuffled(pattern, *rest):
     return torch.cat([pattern[:, :, :-1], pattern[:, :, -1:].roll(1, 3)], dim=2)
 
 
-def drawn(allowed):
+def drawn(allowed, dice=lambda g: g):
     """An exchange with a place drawn among those that `allowed(there, b_at, position)` leaves."""
 
     def change(pattern, tokens, b_at, wish, g):
         there, position = places(tokens, wish)[1][:, None], torch.arange(13)
-        chance = torch.rand(len(tokens), 13, generator=g)
+        chance = torch.rand(len(tokens), 13, generator=dice(g))
         free = allowed(there, b_at[:, None], position) & torch.ones(len(tokens), 13, dtype=torch.bool)
         return exchange(pattern, b_at, chance.masked_fill(~free, -1).argmax(1))
 
@@ -112,6 +140,10 @@ def strangers(batch, g):
     return torch.rand(strange.shape, generator=g).masked_fill(~strange, -1).argmax(1)
 
 
+def the_first_stranger(batch, g):
+    return (batch.path[:, None] != batch.path[None]).all(-1).int().argmax(1)
+
+
 def fall(name="blocks.0.attn.q", donors=strangers):
     return lambda model, batch, g: (name, donors(batch, g))
 
@@ -126,7 +158,7 @@ def step(layer=1, hop=0, gone=1, size=1.0, on="reference"):
 
     def change(model, batch, reference, other):
         x = means_of(model, batch if on == "batch" else reference, f"blocks.{layer}.resid_pre", hop)
-        return size * (x[other] - x[batch.path[:, gone]])
+        return size * (x[other] - (0 if gone is None else x[batch.path[:, gone]]))
 
     return change
 
@@ -148,6 +180,10 @@ MISTAKES = {
         (count("zero again"), "an untouched model hits too"),
         (count(hit="answer"), "You count right answers"),
         (count(""), "You count every trial"),
+        (count("zero same again unlike"), "You leave out what was *said* rightly"),
+        (count("zero same again twice"), "your hits count it each time"),
+        (count(z=1.645), "on *each* side"),
+        (count(scaled=False), "in front of the bracket"),
         (count("again"), "by the three rules"),
         (count(wald=True), "three hits of three would be certain"),
         (count(z=1.0, wald=True), "two times in three"),
@@ -160,7 +196,11 @@ MISTAKES = {
         (lambda pattern, *rest: pattern, "nothing is changed"),
         (every_row, "Rows are queries"),
         (last_column, "what other positions read"),
-        (taken_away, "damage alone"),
+        (taken_away, "something is taken away"),
+        (half_more, "something is added"),
+        (in_all_questions, "the same places in every question"),
+        (by_views, "a slice is a view"),
+        (not_given_back, "each needs what the *other* had"),
         (b_keeps, "b keeps its attention"),
         (shuffled, "more than two weights"),
         (to(lambda tokens, b_at, wish: second_place(tokens, wish)), "You read the wish itself"),
@@ -179,19 +219,24 @@ MISTAKES = {
         (drawn(lambda there, b, p: (p % 2 == 0) & (p < 12)), "the kind of its place"),
         (to(lambda tokens, b_at, wish, g: torch.full_like(b_at, 12)), "reads the question itself"),
         (always_the_first, "the same places each time"),
+        (drawn(lambda there, b, p: (p % 2 == 1) & (p != b) & (p != there), lambda g: None), "but not with g"),
     ],
     "empty_fall": [
         (fall(donors=lambda batch, g: torch.arange(len(batch))), "donate to themselves"),
         (fall(donors=alike), "share a token of the path"),
-        (fall(donors=lambda batch, g: torch.full((len(batch),), 3)), "One question donates to all"),
+        (fall(donors=lambda batch, g: torch.full((len(batch),), 3)), "1 question(s) donate to all"),
+        (fall(donors=the_first_stranger), "for each, among all its strangers"),
+        (fall("pos_embed"), "one for all questions"),
         (fall(donors=lambda batch, g: strangers(batch, g)[:-1]), "one donor for each"),
         (fall("blocks.2.mlp.out"), "no fall to explain"),
-        (fall("blocks.1.attn.out"), "carries something about the question"),
+        (fall("blocks.1.attn.out"), "something that the answer needs"),
         (fall("blocks.9.attn.q"), "choose one of"),
         (lambda model, batch, g: "blocks.0.attn.q", "return the name"),
     ],
     "which_drawer": [
         (step(gone=0), "You take a away"),
+        (step(gone=2), "You take c away"),
+        (step(gone=None), "take nothing away"),
         (step(2, 1), "Both hypotheses predict that"),
         (step(2, 0, 0), "that it stays elsewhere is no evidence"),
         (step(size=-1.0), "the other way round"),
@@ -207,9 +252,10 @@ MISTAKES = {
         (lambda z, number: (z[number].T @ z[0], z[number]), "about to fill"),
         (layer(lambda z, newest: newest.T), "the key's own token"),
         (layer(lambda z, newest: newest @ z[0]), "you do not transpose the query's"),
-        (later(lambda z, newest: newest.T @ z[0].T), "what you do with Z(0)"),
+        (later(lambda z, newest: newest.T @ z[0].T), "Z(0) stands in W_qk as it is"),
         (layer(lambda z, newest: 2 * newest.T @ z[0]), "your scores are 2.00"),
-        (layer(vo=lambda z, number: z[number - 1]), "would be written over"),
+        (layer(vo=lambda z, number: z[0]), "into buffer 0, where keys hold"),
+        (layer(vo=lambda z, number: z[max(number - 1, 1)]), "into the buffer before"),
         (layer(vo=lambda z, number: z[number].T), "whoever reads the buffer"),
         (layer(vo=lambda z, number: torch.eye(len(z[0]))), "where the start stands"),
         (layer(vo=lambda z, number: 2 * z[number]), "is not x again"),
@@ -220,7 +266,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("name", "wrong", "said"), rows(MISTAKES))
 def test_a_mistake_gets_its_own_words(name, wrong, said):
-    held(name, wrong, said)
+    can_be_seen(name, wrong, held(name, wrong, said))
 
 
 def test_every_check_has_its_mistakes():

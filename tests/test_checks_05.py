@@ -1,14 +1,18 @@
 """The mistakes that lesson 05's checks know by name."""
 
 import math
+import random
+from itertools import combinations
 from math import inf
 from statistics import mean, median
 
 import pytest
 import torch
-from checks_work import complete, held, judged, rows
+from checks_work import can_be_seen, complete, held, judged, rows
 
+from matchlib import made_up
 from matchlib.checks_05 import called, of_orders
+from matchlib.checks_05_fair import compared, mistakes, said_worse
 from matchlib.data import ChainTask
 from matchlib.train import seeded
 
@@ -52,20 +56,33 @@ def answered(xs):
     return [x for x in xs if x is not None] or [0]
 
 
-def where(worse, fields=("layernorm", "weight_decay", "n_train"), usual=0.5, least=0.5):
-    """A search for harmful settings: `worse` judges two lists of steps, held: these fields."""
+def reported_alone(runs, reported):
+    return [r for r in runs if r["seed"] in reported]
+
+
+HELD = ("layernorm", "weight_decay", "n_train")
+
+
+def where(worse, own=HELD, rival=None, usual=lambda gamma: 0.5, least=0.5):
+    """A search for harmful settings: `worse` judges two lists of steps; own, rival: the fields that are held."""
 
     def search(table):
-        def steps(row, gamma):
+        def steps(row, gamma, fields):
             return [r["steps"] for r in table if r["gamma"] == gamma and all(r[f] == row[f] for f in fields)]
 
         return {
             (row["layernorm"], row["weight_decay"], row["n_train"], row["gamma"])
             for row in table
-            if row["gamma"] > least and row["gamma"] != usual and worse(steps(row, row["gamma"]), steps(row, usual))
+            if row["gamma"] > least
+            and row["gamma"] != usual(row["gamma"])
+            and worse(steps(row, row["gamma"], own), steps(row, usual(row["gamma"]), own if rival is None else rival))
         }
 
     return search
+
+
+def neighbour(step):
+    return lambda gamma: round(gamma + step, 1) if round(gamma + step, 1) in made_up.GAMMAS else 0.5
 
 
 def low(small, usual):
@@ -88,13 +105,22 @@ def two_sided(x):
     return abs(x - 0.5) >= 0.3 - 1e-9
 
 
+def one_arm_kept(draw, n, trials):
+    a = [draw() for _ in range(n)]
+    return sum(two_sided(share(a, [draw() for _ in range(n)])) for _ in range(trials)) / trials
+
+
+def none_anew(draw, n, trials):
+    return float(two_sided(share(*([draw() for _ in range(n)] for _ in range(2)))))
+
+
 def new_runs(draw, n, trials):
     shares = (sum(draw() < draw() for _ in range(n * n)) / n**2 for _ in range(trials))
     return sum(map(two_sided, shares)) / trials
 
 
-def right(says, split):
-    asked = TASK.sample(300, split, generator=seeded(1, split))
+def right(says, split, n=300):
+    asked = TASK.sample(n, split, generator=seeded(1, split))
     return (says(asked.tokens) == asked.answer).float().mean() > 0.6
 
 
@@ -117,6 +143,16 @@ def never_residues(says, known):
     return "links" if right(says, "test") else "by heart"
 
 
+def on_unseen_tokens(says, known):
+    return "links" if right(says, "ood") else "residues"
+
+
+def few(says, known):
+    if not right(says, "train", 20):
+        return "by heart"
+    return "links" if right(says, "test", 20) else "residues"
+
+
 def fresh_alone(says, known):
     return "links" if right(says, "train") else "by heart"
 
@@ -130,6 +166,9 @@ MISTAKES = {
         (open_pairs_out, "pass over the pairs"),
         (partners, "seeds are no partners"),
         (lambda a, b: (median(a) < median(b)) + (median(a) == median(b)) / 2, "compare the medians"),
+        (lambda a, b: float(median(a) < median(b)), "who is ahead and not how often"),
+        (lambda a, b: sum((x < y) + (x == y < inf) / 2 for x in a for y in b) / len(a) / len(b), "Never against never"),
+        (lambda a, b: 100 * share(a, b), "That is a percentage"),
         (lambda a, b: share(a, b) * len(a) * len(b), "divide by how many"),
         (lambda a, b: share(a, b) + 0.001, "where ranks give"),
         (lambda a, b: share(a, b) if late(a) else 1.0, "all pairs are ties"),
@@ -140,7 +179,9 @@ MISTAKES = {
         (rate_by(lambda xs: max(nought(xs))), "best single seed"),
         (rate_by(lambda xs: mean(answered(xs))), "pass over the runs that crashed"),
         (rate_by(lambda xs: median(nought(xs))), "take a median"),
-        (rate_by(lambda xs: mean(nought(xs)), lambda runs, reported: runs), "seeds that will be reported"),
+        (rate_by(lambda xs: mean(nought(xs)), lambda runs, reported: runs), "You look at every seed"),
+        (rate_by(lambda xs: mean(nought(xs)), reported_alone), "and at no others"),
+        (rate_by(lambda xs: sum(nought(xs))), "add the accuracies up"),
         (rate_by(lambda xs: mean(nought(xs)), best=min), "least accuracy"),
         (rate_by(lambda xs: -1 if None in xs else mean(xs)), "rule out a rate"),
         (rate_by(lambda xs: mean(xs)), "TypeError"),
@@ -152,12 +193,19 @@ MISTAKES = {
         (where(without_late), "leave out runs"),
         (where(lambda small, usual: len(late(small)) < len(late(usual))), "count how many runs arrive"),
         (where(lambda small, usual: median(small) > median(usual)), "compare medians"),
+        (where(lambda small, usual: mean(small) > mean(usual)), "compare mean steps"),
+        (where(lambda small, usual: share(small, usual) < 0.2 - 1e-9), "Exactly 0.2 is worse, too"),
+        (where(lambda small, usual: share(small, usual, 0) <= 0.2 + 1e-9), "A tie counts nothing"),
+        (where(low, usual=lambda gamma: 0.7), "another start than 0.5"),
+        (where(low, usual=neighbour(-0.2)), "next smaller one"),
+        (where(low, usual=neighbour(0.2)), "next larger one"),
         (where(low, ("layernorm", "n_train")), "pool the weight_decay"),
         (where(low, ("layernorm", "weight_decay")), "pool the n_train"),
         (where(low, ("weight_decay", "n_train")), "pool the layernorm"),
-        (where(low, usual=0.7), "another start than 0.5"),
+        (where(low, ("layernorm",)), "pool several fields"),
+        (where(low, rival=()), "Your rival differs in more than gamma"),
         (where(low, least=0), "is a larger start"),
-        (lambda table: set(), "you do not name it"),
+        (lambda table: set(), "is worse and you do not name it: ("),
         (lambda table: {("post", 0.1)}, "is no setting of the table"),
         (lambda table: [("post", [0.1], None, 0.7)], "write ('layernorm'"),
         (lambda table: 1, "a set of tuples"),
@@ -171,11 +219,14 @@ MISTAKES = {
         (alarms(lambda x: not two_sided(x)), "not called anything"),
         (alarms(two_sided, over=lambda trials: 1), "divide the false alarms"),
         (alarms(two_sided, lambda a, b: share(a, b, 0)), "every pair is a tie"),
-        (lambda draw, n, trials: 0.25, "Counting all orders says otherwise"),
+        (one_arm_kept, "You draw one arm once and keep it"),
+        (none_anew, "You draw too seldom"),
+        (alarms(lambda x: abs(x - 0.5) >= 0.4 - 1e-9), "Counting all orders says otherwise"),
     ],
     "tell_apart": [
         (on_known, "You call every box"),
-        (never_heart, "both fail on the test chains"),
+        (never_heart, "both fail where the steps"),
+        (few, "new questions to a box"),
         (never_residues, "it knows more than its questions"),
         (fresh_alone, "Ask a chain that is whole and breaks the rule"),
         (no_error_allowed, "you say residues: it errs"),
@@ -187,7 +238,12 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("name", "wrong", "said"), rows(MISTAKES))
 def test_a_mistake_gets_its_own_words(name, wrong, said):
-    held(name, wrong, said)
+    can_be_seen(name, wrong, held(name, wrong, said))
+
+
+@pytest.mark.parametrize("held_to", [of for n in (0, 1, 2) for of in combinations(HELD, n)], ids=str)
+def test_a_rival_that_is_not_held_to_all_else_is_named(held_to):
+    held("where_smaller_harms", (where(low, rival=held_to),), "Your rival differs in more than gamma")
 
 
 def test_every_check_has_its_mistakes():
@@ -209,3 +265,22 @@ def test_the_exact_count_of_false_alarms():
     assert len(of_orders(5)) == math.comb(10, 5)
     assert called(of_orders(5)) == pytest.approx(38 / 252)
     assert called(of_orders(1)) == 1
+
+
+def test_who_asks_for_unseen_tokens_is_not_told_of_test_chains():
+    assert "unusual" in held("tell_apart", (on_unseen_tokens,), "Ask fresh chains of the training rule")
+
+
+def test_a_wrong_search_is_shown_both_sides():
+    said = held("where_smaller_harms", (lambda table: set(),), "all else equal")
+    assert said.count("[") == 2 and said.count("]") == 2 and "gamma 0.5" in said
+
+
+def test_what_is_planted_in_a_made_up_diagram_tells_the_limit_and_the_ties():
+    """Else a search that is wrong there could pass by luck."""
+    planted = [search for sentence, search in mistakes() if sentence.startswith(("Exactly 0.2", "A tie"))]
+    assert len(planted) == 2
+    for seed in range(20):
+        rows = made_up.some_table(random.Random(seed))
+        right = compared(rows, said_worse)
+        assert len(rows) == 300 and all(search(rows) != right for search in planted), seed

@@ -5,7 +5,7 @@ from math import inf
 
 import pytest
 import torch
-from checks_work import complete, held, judged, rows
+from checks_work import can_be_seen, complete, held, judged, rows
 
 from matchlib.checks_06 import ends
 
@@ -34,12 +34,42 @@ def last_alone(query, key):
     return chained([m.T for m in query[-1:]], d) @ chained(key, d)
 
 
+def first_alone(query, key):
+    d = len(key[0])
+    return chained(query[:1], d).T @ chained(key[:1], d)
+
+
+def singles(query, key):
+    d = len(key[0])
+    return reduce(torch.matmul, query, torch.eye(d)).T @ reduce(torch.matmul, key, torch.eye(d))
+
+
 def circle(n, d, rank, rounds=1):
     angle = rounds * 2 * torch.pi * torch.arange(n, dtype=torch.float64) / n
     x = torch.zeros(n, d, dtype=torch.float64)
     x[:, 0], x[:, 1] = angle.cos(), angle.sin()
     w = torch.eye(d, dtype=torch.float64)[:, :rank]
     return x, w, w
+
+
+def closed(n, d, rank):
+    """The first token and the last stand at one angle."""
+    x, w, _ = circle(n, d, rank)
+    angle = torch.linspace(0, 2 * torch.pi, n)
+    x[:, 0], x[:, 1] = angle.cos(), angle.sin()
+    return x, w, w
+
+
+def as_long_in_d_model(n, d, rank):
+    x, w, _ = gaussian(n, d, rank)
+    return x / x.norm(dim=1, keepdim=True), w, w
+
+
+def askew(n, d, rank):
+    """On the circle, and each asks for a place further on."""
+    x, w, _ = circle(n, d, rank)
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+    return x, w, torch.cat([torch.cat([turn, torch.zeros(d - 2, 2)]), w[:, 2:]], dim=1)
 
 
 def line(n, d, rank):
@@ -88,6 +118,10 @@ MISTAKES = {
         (key_turned, "turn the order of the storing side"),
         (noise(lambda a, b: b), "pass over what the query"),
         (last_alone, "undo the last matrix"),
+        (first_alone, "first matrix of each path"),
+        (noise(lambda a, b: a @ b.T), "undo nothing of the query"),
+        (lambda query, key: query[0].T @ key[0], "`query` may be empty"),
+        (singles, "The matrices are doubles"),
         (noise(lambda a, b: torch.eye(len(a))), "You give the kernel"),
         (noise(lambda a, b: 2 * a.T @ b), "only a multiple of it"),
         (noise(lambda a, b: torch.randn(len(a), len(a))), "its normalised trace is"),
@@ -99,11 +133,15 @@ MISTAKES = {
         (lambda: 0.5, "choose one of"),
     ],
     "narrow_match": [
-        (gaussian, "make all as long"),
+        (gaussian, "make all as long in the d_head"),
+        (as_long_in_d_model, "numbers that the heads see"),
+        (closed, "counts one angle twice"),
         (line, "lie on one line"),
-        (lambda n, d, rank: circle(n, d, rank, rounds=2), "the same vector"),
-        (lambda n, d, rank: (circle(n, d, rank)[0], *[torch.zeros(d, rank)] * 2), "a tie is no match"),
-        (turned_keys, "Not every token finds itself"),
+        (lambda n, d, rank: circle(n, d, rank, rounds=2), "nothing tells them apart"),
+        (lambda n, d, rank: (circle(n, d, rank)[0], *[torch.zeros(d, rank).double()] * 2), "a tie is no match"),
+        (turned_keys, "scores itself lowest"),
+        (askew, "Not every token finds itself"),
+        (lambda n, d, rank: (circle(n, 10, rank)[0], *circle(n, d, rank)[1:]), "Your x, the tokens, has the shape"),
         (large_column, "the largest of its column"),
         (lambda n, d, rank: (torch.eye(n, d), torch.eye(d), torch.eye(d)), "Your w_q has the shape"),
         (lambda n, d, rank: circle(n, d, rank)[:2], "three tensors are asked"),
@@ -115,6 +153,7 @@ MISTAKES = {
         (lambda d: torch.zeros(d, d), "its trace is 0.00"),
         (lambda d: torch.ones(d, d).tril(), "no longer perfect"),
         (lambda d: torch.eye(d)[[1, 0, *range(2, d)]], "turn more directions"),
+        (lambda d: torch.diag(torch.tensor([-1.0] * (d // 4) + [1.0] * (d - d // 4))), "is a still 0.50"),
         (lambda d: -torch.eye(d)[:-1], "Your Z has the shape"),
     ],
     "still_possible": [
@@ -130,6 +169,11 @@ MISTAKES = {
         ),
         (lambda a, b: (pairs(a, b, lambda x, y: x < y), pairs(a, b, lambda x, y: x <= y)), "a tie, one half at both"),
         (lambda a, b: ends(b, a), "You exchange the sides"),
+        (
+            lambda a, b: (pairs(a, b, lambda x, y: x < y), pairs(a, b, lambda x, y: (x < y) + (x == y == inf))),
+            "count nothing with you",
+        ),
+        (lambda a, b: tuple(len(a) * len(b) * end for end in ends(a, b)), "numbers of pairs"),
         (lambda a, b: (0, 1), "is possible"),
         (lambda a, b: share(a, b), "a pair is asked"),
         (lambda a, b: (0, None), "Your most is None"),
@@ -139,7 +183,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("name", "wrong", "said"), rows(MISTAKES))
 def test_a_mistake_gets_its_own_words(name, wrong, said):
-    held(name, wrong, said)
+    can_be_seen(name, wrong, held(name, wrong, said))
 
 
 def test_every_check_has_its_mistakes():
@@ -158,7 +202,16 @@ def test_other_right_answers_pass_too():
         d = len(key[0])
         return torch.linalg.inv(chained(query, d)) @ torch.linalg.inv(chained(key, d).T)
 
-    for name, answer in (("own_address", shifted), ("narrow_match", stretched), ("noise_for_path", inverse)):
+    def drawn_once(d):
+        return torch.linalg.qr(torch.randn(d, d, generator=torch.Generator().manual_seed(0))).Q
+
+    given = [
+        ("own_address", shifted),
+        ("own_address", drawn_once),
+        ("narrow_match", stretched),
+        ("noise_for_path", inverse),
+    ]
+    for name, answer in given:
         assert judged(name, answer).state == "passed", name
 
 

@@ -134,7 +134,7 @@ def test_a_verdict_that_hangs_on_one_comparison_says_so(tmp_path):
     fill(tmp_path, noise_steps=took)
     claim = c(tmp_path, "C4")
     assert claim.verdict == REPRODUCED and "exactly 20 of 25 pairs" in claim.qualified
-    assert claim.qualified.endswith("(split any, d_head 32, start 0)")
+    assert claim.qualified.endswith("(d_head 32, split any, start 0)")
     (folder := tmp_path / "more").mkdir()
     fill(folder, noise_steps=lambda *x: FAST if took(*x) == 1500 else took(*x))
     assert c(folder, "C4").verdict == REPRODUCED and c(folder, "C4").qualified == ""

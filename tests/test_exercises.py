@@ -54,7 +54,7 @@ def test_an_exercise_gives_nothing_away(number):
     assert hidden >= 3
     for cell in made.cells:
         assert set(cell.metadata) == set() and cell.get("execution_count") is None
-        assert all(set(output.data) <= set(exercises.PICTURES) for output in cell.get("outputs", []))
+        assert not cell.get("outputs"), "a figure that a solution draws gives it away"
     assert set(made.metadata) == {"kernelspec", "language_info"} and made.metadata.language_info == {"name": "python"}
 
 
@@ -124,10 +124,10 @@ def test_what_stays_of_a_cell():
     text = {"output_type": "stream", "name": "stdout", "text": "42"}
     data = {"image/png": "AAAA", "text/plain": "42"}
     picture = {"output_type": "execute_result", "execution_count": 1, "data": data, "metadata": {"x": "42"}}
-    for tags, kept in (((), []), (("expected",), [{"image/png": "AAAA"}])):
+    for tags in ((), ("expected",)):
         cell = notebook("f(1)", tags=tags, outputs=[text, picture])["cells"][0]
         made = exercises.made_cell(cell, "here")
-        assert [output["data"] for output in made["outputs"]] == kept and "42" not in json.dumps(made)
+        assert made["outputs"] == [] and "42" not in json.dumps(made) and "AAAA" not in json.dumps(made)
     assert exercises.made_cell(notebook("f(1)", tags=["solution"])["cells"][0], "here") is None
     words = exercises.made_cell(notebook("# Why?", kind="markdown")["cells"][0], "here")
     assert words == {"cell_type": "markdown", "id": "c0", "metadata": {}, "source": ["# Why?"]}

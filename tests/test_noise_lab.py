@@ -149,6 +149,14 @@ def test_every_choice_can_be_driven_and_a_picture_is_drawn_once(lab, monkeypatch
     assert len(made_figures) == first > 5
 
 
+def test_it_says_that_it_draws_and_a_choice_that_was_drawn_does_not(lab, monkeypatch):
+    said, say = [], lab.say
+    monkeypatch.setattr(lab, "say", lambda words: (said.append(words), say(words)))
+    lab.choose(noise="none")
+    lab.choose(noise="orthogonal")
+    assert said == ["Drawing …", said[1], said[2]] and said[1].startswith("None") and said[2] == lab.message.value
+
+
 def test_only_so_many_pictures_are_kept(lab, monkeypatch):
     monkeypatch.setattr(noise_lab, "KEPT", 2)
     for rate in (1e-3, 4e-3):

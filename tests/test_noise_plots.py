@@ -199,7 +199,7 @@ def test_each_seed_is_a_dot_at_its_steps_or_an_open_triangle_at_the_end():
         assert len(set(y)) == 5 and max(abs(value - row) for value in y) < 0.5, "seeds at one step all show"
     # Of `identity` one of five gets there: its median is no step.
     assert [(list(line.get_xdata()), list(line.get_ydata())) for line in ticks] == [([900], [0]), ([300], [2])]
-    assert [t.get_text() for t in ax.texts] == ["3/5", "1/5", "4/5"]
+    assert [t.get_text() for t in ax.texts] == ["3/5", "1/5", "4/5", "reach it"]
     assert ax.get_xscale() == "log" and ax.get_xlim()[0] < 200 and ax.get_xlim()[1] > 1000
     assert ax.get_title(loc="left").endswith("first: orthogonal, start 1, median 300")
 
@@ -212,7 +212,7 @@ def test_the_title_counts_who_generalises_and_in_how_many_conditions_an_arm_is_f
         "10 of 19 runs generalise. Fewest median steps: orthogonal, start 1 in 1; no arm in 1; 2 arms at once in 1 "
         "of 3 conditions"
     )
-    assert [t.get_text() for t in figure.axes[1].texts] == ["0/2", "no runs", "no runs"]
+    assert [t.get_text() for t in figure.axes[1].texts] == ["0/2", "no runs", "no runs", "reach it"]
 
 
 @pytest.mark.parametrize("groups", [{}, {"a": {}}, {"a": {"none": []}}])

@@ -197,6 +197,22 @@ def test_a_press_opens_what_open_opens(panel):
     assert "<b>gamma 0.9, weight decay 0.5, post-LN, fresh sequences</b>: 3 of 3 generalise" in panel._said.value
 
 
+def test_the_open_cell_is_marked_in_words_and_by_a_frame_wherever_it_comes_into_view(panel):
+    def marked():
+        return [b for b in cells_of(panel) if b.description.startswith("▸ ")]
+
+    assert marked() == []
+    first, *_, last = cells_of(panel)
+    first.click()
+    assert marked() == [first] and first.tooltip.startswith("open: ") and "solid #" in first.layout.border_top
+    last.click()
+    assert marked() == [last] and "transparent" in first.layout.border_top
+    panel.measure.value = "ood"
+    assert marked() == [last]
+    panel.x.value, panel.y.value = panel.y.value, next(a for a in panel.axes if a not in (panel.x.value, panel.y.value))
+    assert len(marked()) <= 1
+
+
 def test_the_table_holds_a_row_a_seed_with_kind_scores_and_the_square(panel, sweep):
     failed = record("post", 0.5, 0.1, None, 4, rate=0.008, reason="It diverged at step 7.")
     panel = PhaseDiagram([*sweep, failed])

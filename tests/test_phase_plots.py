@@ -11,6 +11,7 @@ from phase_records import record
 
 from matchlib.development import condensation, effective_rank
 from matchlib.kinds import KINDS
+from matchlib.ledger import load
 from matchlib.phase_plots import (
     best_rates,
     development,
@@ -22,7 +23,7 @@ from matchlib.phase_plots import (
     seed_curves,
 )
 from matchlib.probe import kernel, normalised_trace
-from matchlib.runs import load_or_train
+from matchlib.runs import SHIPPED, load_or_train
 from matchlib.wording import Shades, share_text, text_of, tick, word
 
 TESTS = {("post", 0.5): (0.2, 0.996, 0.97), ("post", 0.9): (0.3, 0.4, 0.9499), ("pre", 0.5): (0.1, 0.2, 1.0)}
@@ -186,7 +187,7 @@ def test_a_run_that_is_not_there_yet_is_an_open_arrow_at_its_horizon():
     assert list(found["not yet after 12,000"].get_ydata()) == [12_000]
     assert found["not yet after 3,000"].get_markerfacecolor() == "white" and ax.get_yscale() == "log"
     assert [round(x) for x in found["training of 3,000 steps"].get_xdata()] == [0, 0, 1, 1]
-    assert texts(ax) == ["2/3", "2/3", "2/3", "0/0"]
+    assert texts(ax) == ["● 2/3", "● 2/3", "■ 2/3", "■ 0/0"], "the legend's marks, not colour alone"
     assert title(figure).endswith("in 3,000 steps 4 of 6 (post-LN); in 12,000 steps 2 of 3 (post-LN)")
     with pytest.raises(ValueError, match="steps: give those of one length"):
         horizons([*short, record(gamma=1.1, steps=500)], long)
@@ -256,3 +257,17 @@ def test_a_run_without_snapshots_has_no_story():
         measured(bare)
     with pytest.raises(ValueError, match="0 runs: give 1 to 3"):
         development({})
+
+
+@pytest.mark.parametrize("measure", ["test", "generalised"])
+def test_the_map_of_the_lesson_can_be_read_and_nothing_leaves_its_cell(measure):
+    figure = phase_diagram(load(SHIPPED / "phase.jsonl"), measure)
+    figure.draw_without_rendering()
+    for ax in figure.axes[:6]:
+        side = ax.transData.transform([(0, 0), (1, 1)])
+        wide, high = side[1] - side[0]
+        for text in ax.texts:
+            box = text.get_window_extent()
+            assert text.get_fontsize() >= 7.9 and box.width <= wide
+            row, (bottom, top) = round(text.get_position()[1]), ax.transData.inverted().transform(box)[:, 1]
+            assert row - 0.52 <= bottom and top <= row + 0.52

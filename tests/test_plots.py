@@ -224,3 +224,13 @@ def test_nothing_is_cut_off_and_titles_keep_clear_of_the_axes(name):
     assert box.x0 > -0.05 and box.y0 > -0.05 and box.x1 < width + 0.05 and box.y1 < height + 0.05
     head = figure._suptitle.get_window_extent()
     assert all(head.y0 >= ax.get_tightbbox().y1 - 1 for ax in figure.axes)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+def test_heat_maps_begin_below_their_title_and_leave_no_empty_band(n):
+    figure = plots.matching_matrices({f"layer {i}": torch.eye(6) * 1e-8 for i in range(n)})
+    figure.draw_without_rendering()
+    title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle()).get_window_extent()
+    left = [ax._left_title.get_window_extent().y1 for ax in figure.axes if ax.images]
+    assert 0 <= title.y0 - max(left) < 45, "in pixels, at 100 an inch"
+    assert not any("e-" in ax.get_xaxis().get_offset_text().get_text() for ax in figure.axes)

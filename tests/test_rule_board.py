@@ -74,7 +74,8 @@ def shown(panel: RuleBoard) -> str:
 def test_it_opens_on_the_rules_alone_and_every_control_has_a_label_and_a_tooltip(real_pictures):
     board = RuleBoard()
     assert board.order == list(range(6)) and board.reach == 3 and board.limits == (3, 4)
-    assert board._board.png.startswith(b"\x89PNG\r\n") and board._board.words == board.figure.get_suptitle()
+    words = " ".join(board.figure.get_suptitle().split())
+    assert board._board.png.startswith(b"\x89PNG\r\n") and board._board.words == words
     assert board.model.layout.display == "none" and board.answers.value == "" and board.said == ()
     assert board.message.value == "In this order 3 layers reach 3 steps from node 0, the fewest of any order (3 to 4)."
     boxes = [child for box in board.view.children if isinstance(box, widgets.Box) for child in box.children]

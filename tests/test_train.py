@@ -239,6 +239,22 @@ def test_a_device_that_is_not_there_is_refused():
             start(device=wrong)
 
 
+def test_a_gpu_that_is_busy_or_full_gives_way_to_the_cpu_with_a_sentence(monkeypatch):
+    made = torch.zeros
+
+    def full(*sizes, device=None, **rest):
+        if device == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 MiB.")
+        return made(*sizes, device=device, **rest)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.warns(UserWarning, match=r"^The GPU is busy or out of memory \(CUDA out of memory\.\): the CPU takes"):
+        assert pick_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="device='cuda' is not available here"):  # who asks for it by name is told
+        pick_device("cuda")
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("cfg", [FIXED, FRESH], ids=["fixed", "fresh"])
 def test_cpu_and_gpu_see_the_same_sequences_and_lose_alike(monkeypatch, cfg):

@@ -147,6 +147,19 @@ def test_events_of_another_thread_act_in_the_panels_own_and_the_newest_value_win
     assert asyncio.run(page()) == [(50, threading.get_ident())]
 
 
+def test_the_words_of_a_picture_are_one_line_and_a_narrow_page_scrolls_before_it_cannot_be_read():
+    image = Shown()
+    image.show(PNG, "a title that\nwas broken  for its width")
+    assert image.words == "a title that was broken for its width" and f'alt="{image.words}"' in image.value
+    assert "max-width: max(100%, 560px)" in image.value and image.layout.overflow == "auto"
+
+
+def test_every_panel_brings_the_sheet_of_its_looks_once_and_out_of_sight():
+    explorer = ChainExplorer()
+    sheets = [child for child in explorer.view.children if "<style>" in getattr(child, "value", "")]
+    assert len(sheets) == 1 and sheets[0].layout.display == "none" and "matchlib-panel" in explorer.view._dom_classes
+
+
 def test_a_picture_is_out_of_sight_until_it_is_shown():
     image = Shown()
     assert image.layout.display == "none"
@@ -276,7 +289,7 @@ def test_a_cut_layer_attends_to_nothing_and_the_answer_is_of_the_cut_model(askin
     assert asking.answered.top == untouched and "cut" not in asking.verdict.value
 
 
-def test_the_flow_is_shown_on_request_with_the_attention_of_the_model(asking, run):
+def test_the_flow_is_shown_on_request_with_the_attention_of_the_model(asking, run, monkeypatch):
     assert asking.flow_figure is None and len(pictures(asking)) == 1
     asking.with_flow.value = True
     assert isinstance(asking.flow_figure, Figure) and len(pictures(asking)) == 2
@@ -284,8 +297,12 @@ def test_the_flow_is_shown_on_request_with_the_attention_of_the_model(asking, ru
     patterns = cache(run.model, asking.answered.batch.tokens, names)[1]
     expected = torch.stack([patterns[name][0].mean(0) for name in names])
     torch.testing.assert_close(asking.answered.patterns, expected)
+    seen, hide = [], asking._flow.hide
+    monkeypatch.setattr(asking._flow, "hide", lambda: (seen.append("hidden"), hide()))
+    asking.shuffle()
+    assert seen == [], "the page would jump"
     asking.with_flow.value = False
-    assert asking.flow_figure is None and len(pictures(asking)) == 1
+    assert asking.flow_figure is None and len(pictures(asking)) == 1 and seen
 
 
 @pytest.mark.parametrize("task", [ChainTask("ring", 4, 2, 20), ChainTask("ordered", 4, (1, 2, 3), 20)])

@@ -1,0 +1,137 @@
+"""One JupyterLab on loopback with a token, serving a copy of the lessons, and one headless Chromium to look at it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from jupyter_page import NotebookPage
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LESSONS = sorted((ROOT / "course").glob("*.ipynb"))
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+LIMIT = 180  # seconds for the server to start
+# Every kernel runs this first. What it asks of the network is refused, and written down where the tests look.
+NO_NETWORK = """
+import sys
+
+def refuse(event, args, seen={seen!r}):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        where = args[1] if event == "socket.connect" else args
+        host = where[0] if isinstance(where, tuple) else "127.0.0.1"  # a path: a socket of this machine
+        if host not in ("127.0.0.1", "::1", "localhost", "", None):
+            with open(seen, "a") as file:
+                file.write(f"{{host}}\\n")
+            raise OSError(f"no network here: {{host}}")
+
+sys.addaudithook(refuse)
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where JupyterLab answers, the folder that it serves, and the file of what kernels asked of the network."""
+
+    url: str
+    token: str
+    folder: Path
+    asked: Path
+
+
+def chromium() -> str | None:
+    """The browser that MATCHLIB_CHROMIUM names. None where the variable is not set."""
+    named = os.environ.get("MATCHLIB_CHROMIUM")
+    if named is None:
+        return None
+    if found := shutil.which(named):
+        return found
+    raise FileNotFoundError(f"MATCHLIB_CHROMIUM={named!r} is no program: name Chromium, or leave the variable out.")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    if path is None:
+        pytest.skip("these tests need a browser: name yours, such as MATCHLIB_CHROMIUM=chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=FLAGS, headless=True)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def server(browser, tmp_path_factory) -> Iterator[Server]:
+    """JupyterLab as a learner starts it, with settings of its own; after the browser, which may be missing."""
+    home = tmp_path_factory.mktemp("jupyter")
+    folder, startup = home / "course", home / "ipython" / "profile_default" / "startup"
+    settings = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    for place in (folder, startup, settings.parent):
+        place.mkdir(parents=True)
+    for path in LESSONS:
+        shutil.copy(path, folder)
+    settings.write_text('{"fetchNews": "false", "checkForUpdates": false}')  # else it asks, over the first lesson
+    asked = home / "asked"
+    asked.touch()
+    (startup / "no_network.py").write_text(NO_NETWORK.format(seen=str(asked)))
+    own = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    own |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
+    own |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "MATCHLIB_PROGRESS": str(home / "progress.json")}
+    own |= {"OMP_NUM_THREADS": "1"}  # several kernels share the cores
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    command += ["--ServerApp.port=0", "--LabApp.expose_app_in_browser=True"]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=log, stderr=log)
+    try:
+        told = _told(Path(own["JUPYTER_RUNTIME_DIR"]), process, home / "log")
+        yield Server(told["url"], told["token"], folder, asked)
+    finally:
+        process.terminate()  # it ends its kernels
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _told(runtime: Path, process: subprocess.Popen, log: Path) -> dict:
+    """What a server that is ready says of itself."""
+    until = time.monotonic() + LIMIT
+    while time.monotonic() < until and process.poll() is None:
+        for path in runtime.glob("jpserver-*.json"):
+            if (text := path.read_text()).rstrip().endswith("}"):
+                return json.loads(text)
+        time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start within {LIMIT} s:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def open_notebook(browser, server) -> Iterator[Callable[[str], NotebookPage]]:
+    """Open a notebook of the server's folder in a window of its own."""
+    contexts = []
+
+    def opened(path: str) -> NotebookPage:
+        contexts.append(browser.new_context(viewport={"width": 1400, "height": 2000}))
+        return NotebookPage(contexts[-1], server.url, server.token, path)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory) -> Path:
+    """Where pictures of the panels go: MATCHLIB_SCREENSHOTS, to look at them, or a folder of this run."""
+    named = os.environ.get("MATCHLIB_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,85 @@
+"""The tests of the lessons fail where something goes wrong: each kind of error, made on purpose, is a complaint."""
+
+import json
+import struct
+
+import conftest
+import nbformat
+import pytest
+from jupyter_page import kernel_complaints
+
+WRONG = {
+    "a widget's callback": """import ipywidgets as widgets
+from IPython.display import HTML, Javascript, display
+button = widgets.Button(description="press")
+button.on_click(lambda pressed: 1 / 0)
+box = widgets.VBox([button])
+display(box)""",
+    "the console": "display(Javascript('console.error(\"said in the console\")'))",
+    "stderr": "import sys\nprint('said on stderr', file=sys.stderr)",
+    "the network": "display(HTML('<img src=\"https://example.invalid/x.png\">'))",
+    "a cell": "raise ValueError('said by a cell')",
+    "after it": "print('never run')",
+}
+
+
+@pytest.fixture(scope="module")
+def wrong(server, open_notebook):
+    """A notebook in which everything goes wrong, after its cells ran and its button was pressed."""
+    new = nbformat.v4
+    notebook = new.new_notebook(cells=[new.new_code_cell(source) for source in WRONG.values()])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, server.folder / "wrong.ipynb")
+    page = open_notebook("wrong.ipynb")
+    page.run_all()
+    page.wait()
+    page.panel("box").get_by_role("button", name="press").click()
+    while not any(complaint.startswith("widget: ") for complaint in page.complaints):
+        page.page.wait_for_timeout(100)
+    return page
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    ["widget: ZeroDivisionError: division by zero", "console: said in the console", "stderr: said on stderr\n",
+     "network: https://example.invalid/x.png", "cell: ValueError: said by a cell"],
+)  # fmt: skip
+def test_what_goes_wrong_is_a_complaint(wrong, complaint):
+    assert complaint in wrong.complaints
+
+
+def message(channel: bytes, kind: str, content: dict, parent: str = "execute_request") -> bytes:
+    """A message from a kernel as it comes to the page."""
+    parts = [channel, *(json.dumps(x).encode() for x in ({"msg_type": kind}, {"msg_type": parent}, {}, content))]
+    ends, at = [], 8 * (len(parts) + 2)
+    for part in [b"", *parts]:
+        at += len(part)
+        ends.append(at)
+    return struct.pack(f"<{len(ends) + 1}Q", len(ends), *ends) + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (message(b"iopub", "stream", {"name": "stdout", "text": "x"}), []),
+        (message(b"iopub", "stream", {"name": "stderr", "text": "x"}), ["stderr: x"]),
+        (message(b"iopub", "stream", {"name": "stderr", "text": "No such comm: 0ab"}), []),
+        (message(b"shell", "execute_reply", {"status": "error", "ename": "E"}), []),  # told on iopub as well
+        (message(b"iopub", "error", {"ename": "E", "evalue": "v"}, "comm_msg"), ["widget: E: v"]),
+        ("an event", []),
+    ],
+)
+def test_a_message_of_the_kernel_is_read_by_its_parts(frame, says):
+    assert kernel_complaints(frame) == says
+
+
+def test_a_browser_that_is_named_must_be_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("MATCHLIB_CHROMIUM", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="none' is no program: name Chromium, or leave the variable out"):
+        conftest.chromium()
+    monkeypatch.delenv("MATCHLIB_CHROMIUM")
+    assert conftest.chromium() is None
+    program = tmp_path / "chromium"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("MATCHLIB_CHROMIUM", str(program))
+    assert conftest.chromium() == str(program)
