@@ -94,7 +94,7 @@ class Panel:
 
     def lay(self, *children: widgets.Widget) -> None:
         """Put these on the page, one below the other."""
-        self.view.children = (*children, self._sheet)
+        self.view.children = (self._sheet, *children)
 
     def close(self) -> None:
         """Take the panel off the page."""

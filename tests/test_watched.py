@@ -96,7 +96,7 @@ def test_calls_are_limited_one_by_one_and_then_together(clock, monkeypatch):
 
     assert Watch(0.3).run(called(slow, times=5)) == "right"
     monkeypatch.setattr(watched, "ALL", 0.25)
-    with pytest.raises(Late, match="computed for 0.25 seconds in 3 calls"):
+    with pytest.raises(Late, match="computed for 0.25 seconds in [345] calls"):
         Watch(5).run(called(slow, times=50))
 
 
