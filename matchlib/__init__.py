@@ -91,7 +91,7 @@ A file imports only from floors below its own.
 | 10 | `checks_04_changes.py` | checks of lesson 04, continued: steering and its control, fair ablation |
 | 10 | `checks_04_drawers.py` | checks of lesson 04, continued: an experiment that can fail, and a layer by hand |
 | 10 | `checks_06.py` | checks of lesson 06: transposes, nearly an identity, narrow heads, addresses, never |
-| 10 | `checks_07.py` | checks of lesson 07: one sender in place of all, which orders attain the upper bound |
+| 10 | `checks_07.py` | checks of lesson 07: one sender in place of all, which orders are worst and best |
 | 10 | `checks_07_rings.py` | checks of lesson 07, continued: what ruling out can do, and who does more than that |
 | 10 | `checks_05.py` | checks of lesson 05: who is faster, and how often luck looks like a difference |
 | 10 | `checks_05_fair.py` | checks of lesson 05, continued: a fair rate, all else equal, questions that tell |

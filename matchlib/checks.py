@@ -20,8 +20,8 @@ from matchlib.checks_04_drawers import matching_weights, which_drawer
 from matchlib.checks_05 import false_alarms, how_often_faster
 from matchlib.checks_05_fair import fair_rate, tell_apart, where_smaller_harms
 from matchlib.checks_06 import gaussian_kernel, narrow_match, noise_for_path, own_address, still_possible
-from matchlib.checks_07 import behind, one_ear
-from matchlib.checks_07_rings import goes_beyond, knowing, ring_of_eight
+from matchlib.checks_07 import behind, one_ear, reversed_order
+from matchlib.checks_07_rings import goes_beyond, knowing
 from matchlib.progress import ProgressPanel, passed, progress
 
 __all__ = [
@@ -33,5 +33,5 @@ __all__ = [
     "empty_fall", "hits_of", "like_control", "matching_weights", "steer", "which_drawer",
     "fair_rate", "false_alarms", "how_often_faster", "tell_apart", "where_smaller_harms",
     "gaussian_kernel", "narrow_match", "noise_for_path", "own_address", "still_possible",
-    "behind", "goes_beyond", "knowing", "one_ear", "ring_of_eight",
+    "behind", "goes_beyond", "knowing", "one_ear", "reversed_order",
 ]  # fmt: skip

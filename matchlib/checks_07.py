@@ -1,4 +1,4 @@
-"""The checks of lesson 07's exercises: one sender in place of all, and which orders attain the upper bound."""
+"""The checks of lesson 07's exercises: one sender in place of all, and which orders are worst and best."""
 
 import random
 from collections.abc import Callable, Collection, Sequence
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from matchlib.checking import Wrong, ask, check, dice, tensor, whole
+from matchlib.checking import Surprise, Wrong, ask, check, dice, tensor, whole
 from matchlib.rules import bounds, reach
 
 Choose = Callable[[set, list[set]], int]
@@ -20,8 +20,8 @@ def most_new(own: set, heard: list[set]) -> int:
     return max(range(len(heard)), key=lambda k: len(heard[k] - own))
 
 
-def latest(own: set, heard: list[set]) -> int:
-    """The set that was written last."""
+def last_written(own: set, heard: list[set]) -> int:
+    """The set of the match that stands last."""
     return len(heard) - 1
 
 
@@ -84,12 +84,12 @@ EARS: dict[str, Callable[..., int]] = {
 def one_ear(g, answer):
     """Steps on fresh orders, with the exercise's way to choose and with ears of another taste, against the rules."""
     rng, cases = dice(g), []
-    for n_edges, n_layers in ((3, 1), (3, 2), (5, 2), (4, 3), (5, 3), (6, 3), (7, 3), (7, 3), (10, 4), (12, 4)):
-        cases += [(rng.sample(range(n_edges), n_edges), n_layers, ear) for ear in (most_new, latest, ranked(rng))]
+    for n_edges, n_layers in ((3, 1), (3, 2), (5, 2), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3), (10, 4), (12, 4)) * 3:
+        cases += [(rng.sample(range(n_edges), n_edges), n_layers, ear) for ear in (most_new, last_written, ranked(rng))]
     got = [whole(ask(answer, order, n, checked(ear)), "Your number of steps") for order, n, ear in cases]
     true = [with_one_ear(*case) for case in cases]
     if got == true:
-        return "30 orders, one to four layers, three ways to choose: each position hears one match, and no more."
+        return "30 orders, one to four layers, and three ways to choose: each position hears one match, and no more."
     for sentence, rival in EARS.items():
         if got == [rival(*case) for case in cases]:
             raise Wrong(f"{sentence}.", told_apart(rival, rng))
@@ -101,12 +101,35 @@ def one_ear(g, answer):
 
 
 def told_apart(rival: Callable[..., int], rng: random.Random) -> str:
-    """Code that shows a learner's number of steps on an order where it differs, and the right one."""
-    while True:
-        n_edges = rng.randrange(3, 7)
+    """Code that shows a learner's steps on an order where they differ, and the right ones; empty if none."""
+    for _ in range(1000):  # a set of the position's own is seen by the second ear alone, what brings much by the first
+        n_edges, ear = rng.randrange(3, 7), rng.choice((most_new, last_written))
         order = rng.sample(range(n_edges), n_edges)
-        if rival(order, 3, most_new) != (true := with_one_ear(order, 3, most_new)):
-            return f"print(one_ear({order}, 3, most_new), 'and the rules say', {true})"
+        if rival(order, 3, ear) != (true := with_one_ear(order, 3, ear)):
+            return f"print(one_ear({order}, 3, {ear.__name__}), 'and the rules say', {true})"
+    return ""
+
+
+@check("07", "Predict: the edges in order, and reversed", choices=("in order", "reversed", "the same"))
+def reversed_order(g, said):
+    """Both orders give the lower bound, from any start with enough edges ahead."""
+    rng = dice(g)
+    for n_layers in (3, 4, 5):
+        fewest = bounds(n_layers)[0]
+        start, more = rng.randrange(5), rng.randrange(5)
+        order = list(range(start + fewest + 1 + more))
+        found = reach(order, n_layers, start), reach(order[::-1], n_layers, start)
+        assert found == (fewest, fewest), "the rules are others"
+    reveal = (
+        "both make the fewest steps that any order makes, 7 with four layers. In order a position hears the edge that "
+        "comes before its own on the chain, and its run of nodes grows backwards; reversed it hears the one that comes "
+        "after, and its run grows forwards. The run doubles either way, and the start takes over a whole run."
+    )
+    if said == "in order":
+        raise Surprise(f"{reveal} To be written along the chain does not help: all hear at once, none waits its turn.")
+    if said == "reversed":
+        raise Surprise(f"{reveal} To hear from one side is no better than to hear from the other: what helps is both.")
+    return reveal
 
 
 def must(first: int, size: int) -> list[tuple[int, int]]:

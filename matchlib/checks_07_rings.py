@@ -4,31 +4,12 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 
-from matchlib.checking import Surprise, Wrong, ask, check, dice, number, truth
+from matchlib.checking import Wrong, ask, check, dice, number, truth
 from matchlib.ring_boxes import BEYOND, KEEP, SHARE, a_box
-from matchlib.rules import random_orders, reach, reaches, sets
+from matchlib.rules import reach, sets
 from matchlib.train import seeded
 
 Question = tuple[list[int], int, int, int]  # the order of the edges of a ring, start, hops, layers
-
-
-@check("07", "Predict: a ring of eight", choices=("0.56", "0.61", "1"))
-def ring_of_eight(g, said):
-    """Three layers, four hops, a ring of eight: what one scores who keeps to the rules and rules out."""
-    orders = random_orders(3_000, 8, g)
-    ahead, behind = reaches(orders, 3, 0, ring=True), reaches(7 - orders, 3, 0, ring=True)
-    heard = ((ahead >= 4) | (behind >= 4)).double().mean().item()
-    unheard = (7 - ahead - behind).clamp(min=0)
-    assert abs(heard - 5 / 9) < 0.05 and unheard.max() == 1, "the rules are others"
-    reveal = (
-        "in 5 of 9 orders the start hears the answer, by one way round or the other. In the rest it hears the three "
-        "nodes ahead and the three behind; with itself that is seven of eight, and the one not heard is the answer."
-    )
-    if said == "0.56":
-        raise Surprise(f"1: {reveal} What is not heard is not unknown: it may be all that is left.")
-    if said == "0.61":
-        raise Surprise(f"1: {reveal} One of eight is a guess for somebody who has forgotten what it heard.")
-    return reveal
 
 
 def heard_by(question: Question) -> frozenset[int]:

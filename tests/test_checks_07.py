@@ -160,10 +160,10 @@ MISTAKES = {
         (pairs(ALL, [2, 1, 3]), "A list of pairs is asked"),
         (lambda n_layers: None, "What you give for 3 layers is None"),
     ],
-    "ring_of_eight": [
-        (lambda: "0.56", "not unknown"),
-        (lambda: "0.61", "forgotten what it heard"),
-        (lambda: 1, "choose one of"),
+    "reversed_order": [
+        (lambda: "in order", "none waits its turn"),
+        (lambda: "reversed", "what helps is both"),
+        (lambda: "sorted", "choose one of"),
     ],
     "knowing": [
         (guess(lambda n, own, ahead: n), "among all nodes of the ring"),
