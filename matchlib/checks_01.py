@@ -88,8 +88,8 @@ def planted(train: Tensor, test: Tensor, n: int, corners: bool, rng: random.Rand
     """Write n test edges into training sequences, and one reversed; with `corners` four more where rows and batches
     begin and end."""
     last = len(test) - 1
-    rows, places = rng.sample(range(1, last), n + 1), rng.sample(range(1, last), n + 1)
-    for i, (row, place) in enumerate(zip(rows, places)):
+    rows = rng.sample(range(1, last), n + 2)  # from one to the next: never into the row of the same number
+    for i, (row, place) in enumerate(zip(rows, rows[1:])):
         edge = test[row, 2:4]
         if i == n:  # the first whose reverse stands nowhere in the test
             row = next(row for row in range(len(test)) if tuple(test[row, 2:4].flip(0).tolist()) not in pairs(test))
@@ -99,6 +99,15 @@ def planted(train: Tensor, test: Tensor, n: int, corners: bool, rng: random.Rand
         for row in (0, last):
             for at in (0, 10):
                 train[row, at : at + 2] = test[row, at : at + 2]
+
+
+def sharing(task: ChainTask, n: int, corners: bool, g: torch.Generator, rng: random.Random) -> tuple[Tensor, Tensor]:
+    """Training and test sequences with that many edges in common: where two of the planted are one, drawn again."""
+    while True:
+        train, test = (task.sample(60, split, generator=g).tokens for split in ("train", "test"))
+        planted(train, test, n, corners, rng)
+        if len(pairs(train) & pairs(test)) == n + 4 * corners:
+            return train, test
 
 
 def overlooked(train: Tensor, test: Tensor) -> dict[str, set[tuple[int, int]]]:
@@ -118,8 +127,7 @@ def leak(g, answer):
     task, rng = ChainTask("single", n_edges=6, hops=2, n_tokens=50), dice(g)
     go_by_twos = "row = list(range(13)); print(list(zip(row[:-1:2], row[1::2])))"
     for n, corners in ((0, False), (1, False), (3, True)):
-        train, test = (task.sample(60, split, generator=g).tokens for split in ("train", "test"))
-        planted(train, test, n, corners, rng)
+        train, test = sharing(task, n, corners, g, rng)
         ours, theirs = pairs(train), pairs(test)
         true, found = ours & theirs, edges(ask(answer, train, test))
         if found == true:

@@ -1,5 +1,6 @@
 """The checks of lesson 05's exercises, continued: a fair rate, all else equal, questions that leave one answer."""
 
+import random
 from collections.abc import Callable
 from itertools import combinations
 from math import inf
@@ -139,7 +140,7 @@ def mistakes() -> list[tuple[str, Callable[[list[dict]], set[Setting]]]]:
 def where_smaller_harms(g, answer):
     """The settings with a superiority over gamma 0.5 of 0.2 or less, all else equal, in three made-up diagrams."""
     rng = dice(g)
-    tables = [made_up.some_table(rng) for _ in range(3)]
+    tables = three_diagrams(rng)
     got = [settings(ask(answer, rows), rows) for rows in tables]
     true = [compared(rows, said_worse) for rows in tables]
     if got != true:
@@ -156,6 +157,15 @@ def where_smaller_harms(g, answer):
         which = "is worse and you do not name it" if one in right else "is not worse"
         raise Wrong(f"In a made-up diagram a setting {which}: {words}.")
     return "three made-up diagrams of 300 runs: the settings where smaller is worse, and no others."
+
+
+def three_diagrams(rng: random.Random) -> list[list[dict]]:
+    """Made-up diagrams in which also who pools two fields finds something: who finds nothing cannot be told apart."""
+    one_field = [((name, "gamma"), (name,)) for name in FIELDS[:3]]
+    while True:
+        tables = [made_up.some_table(rng) for _ in range(3)]
+        if all(any(compared(rows, said_worse, own=own, held=held) for rows in tables) for own, held in one_field):
+            return tables
 
 
 def settings(value, rows: list[dict]) -> set[Setting]:

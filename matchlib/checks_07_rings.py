@@ -3,86 +3,99 @@
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from matchlib.checking import Wrong, ask, check, dice, number, truth
 from matchlib.ring_boxes import BEYOND, KEEP, SHARE, a_box
 from matchlib.rules import reach, sets
 from matchlib.train import seeded
 
-Question = tuple[list[int], int, int, int]  # the order of the edges of a ring, start, hops, layers
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a ring, what the start holds of it in the end, and how far it got the short way."""
+
+    order: list[int]  # of the edges
+    start: int
+    hops: int
+    n_layers: int
+    heard: frozenset[int]
+    ahead: int
+
+    @classmethod
+    def of(cls, order: list[int], start: int, hops: int, n_layers: int) -> "Question":
+        heard, ahead = sets(order, n_layers, start, ring=True)[-1][-1], reach(order, n_layers, start, ring=True)
+        return cls(order, start, hops, n_layers, heard, ahead)
+
+    @property
+    def n(self) -> int:
+        return len(self.order)
+
+    @property
+    def answer(self) -> int:
+        return (self.start + self.hops) % self.n
+
+    @property
+    def asked(self) -> tuple[list[int], int, int, int]:
+        return self.order, self.start, self.hops, self.n_layers
 
 
-def heard_by(question: Question) -> frozenset[int]:
-    order, start, _, n_layers = question
-    return sets(order, n_layers, start, ring=True)[-1][-1]
-
-
-def answer_of(question: Question) -> int:
-    order, start, hops, _ = question
-    return (start + hops) % len(order)
-
-
-def worth(question: Question) -> float:
-    """The chance that one is right who knows what the start holds."""
-    heard, n = heard_by(question), len(question[0])
-    return 1.0 if answer_of(question) in heard else 1 / (n - len(heard))
-
-
-def ahead(question: Question) -> int:
-    order, start, _, n_layers = question
-    return reach(order, n_layers, start, ring=True)
+def chance(q: Question, left: int | None = None, heard: bool | None = None) -> float:
+    """Of one who guesses among so many nodes where the answer is not heard; by default those that are left open."""
+    sure = q.answer in q.heard if heard is None else heard
+    return 1.0 if sure else 1 / max(1, q.n - len(q.heard) if left is None else left)
 
 
 GUESSES: dict[str, Callable[[Question], float]] = {
-    "You guess among all nodes of the ring: what is heard, and is not the answer, is ruled out": lambda q: (
-        1.0 if answer_of(q) in heard_by(q) else 1 / len(q[0])
+    "You guess among all nodes of the ring: what is heard, and is not the answer, is ruled out": lambda q: chance(
+        q, q.n
     ),
-    "You guess among all nodes but the start: what else is heard is ruled out too": lambda q: (
-        1.0 if answer_of(q) in heard_by(q) else 1 / (len(q[0]) - 1)
+    "You guess among all nodes but the start: what else is heard is ruled out too": lambda q: chance(q, q.n - 1),
+    "Where the answer is not heard you give 0: one may still guess": lambda q: float(q.answer in q.heard),
+    "You guess among the nodes that are heard, and the answer is none of them": lambda q: chance(q, len(q.heard)),
+    "You count the start as a node left open: it is held, and it is not the answer": lambda q: chance(
+        q, q.n - len(q.heard) + 1
     ),
-    "Where the answer is not heard you give 0: one may still guess": lambda q: float(answer_of(q) in heard_by(q)),
-    "You guess among the nodes that are heard, and the answer is none of them": lambda q: (
-        1.0 if answer_of(q) in heard_by(q) else 1 / len(heard_by(q))
+    "You guess always, also where the answer is heard": lambda q: chance(q, heard=False),
+    "You rule out what lies ahead alone: what came in from behind is ruled out as well": lambda q: chance(
+        q, q.n - 1 - q.ahead
     ),
-    "You count the start as a node left open: it is held, and it is not the answer": lambda q: (
-        1.0 if answer_of(q) in heard_by(q) else 1 / (len(q[0]) - len(heard_by(q)) + 1)
-    ),
-    "You guess always, also where the answer is heard": lambda q: 1 / max(1, len(q[0]) - len(heard_by(q))),
-    "You rule out what lies ahead alone: what came in from behind is ruled out as well": lambda q: (
-        1.0 if answer_of(q) in heard_by(q) else 1 / max(1, len(q[0]) - 1 - ahead(q))
-    ),
-    "The answer may come in the other way round: a ring of n has it n - hops steps back": lambda q: (
-        1.0 if ahead(q) >= q[2] else 1 / max(1, len(q[0]) - len(heard_by(q)))
+    "The answer may come in the other way round: a ring of n has it n - hops steps back": lambda q: chance(
+        q, heard=q.ahead >= q.hops
     ),
     "The answer stands `hops` behind the start, at (start + hops) % n: you look for the node `hops` itself": lambda q: (
-        1.0 if q[2] in heard_by(q) else 1 / max(1, len(q[0]) - len(heard_by(q)))
+        chance(q, heard=q.hops in q.heard)
     ),
-    "Nodes of a ring are counted round: start + hops may lead past the last one, so take it % n": lambda q: (
-        1.0 if q[1] + q[2] in heard_by(q) else 1 / max(1, len(q[0]) - len(heard_by(q)))
+    "Nodes of a ring are counted round: start + hops may lead past the last one, so take it % n": lambda q: chance(
+        q, heard=q.start + q.hops in q.heard
     ),
 }
 
 
 def questions(rng: random.Random) -> list[Question]:
-    """Rings of many sizes: with the answer heard from ahead, from behind alone, and not at all; few or many left."""
-    drawn, kinds = [], defaultdict(int)
-    while len(drawn) < 24:
-        n, n_layers = rng.randrange(5, 12), rng.choice((2, 3, 3, 3, 4))
-        q = rng.sample(range(n), n), rng.randrange(1, n), rng.randrange(1, n), n_layers
-        heard = heard_by(q)
-        kind = (ahead(q) >= q[2], answer_of(q) in heard, n - len(heard) > 1)
-        if kinds[kind] < 4:
-            kinds[kind] += 1
-            drawn.append(q)
-    return drawn
+    """Rings of many sizes: with the answer heard from ahead, from behind alone, and not at all; few or many left.
+
+    Drawn until no two of the known mistakes give the same on all of them.
+    """
+    while True:
+        drawn, kinds = [], defaultdict(int)
+        while len(drawn) < 24:
+            n, n_layers = rng.randrange(5, 12), rng.choice((2, 3, 3, 3, 4))
+            q = Question.of(rng.sample(range(n), n), rng.randrange(1, n), rng.randrange(1, n), n_layers)
+            kind = (q.ahead >= q.hops, q.answer in q.heard, n - len(q.heard) > 1)
+            if kinds[kind] < 4:
+                kinds[kind] += 1
+                drawn.append(q)
+        if len({tuple(map(guess, drawn)) for guess in (chance, *GUESSES.values())}) > len(GUESSES):
+            return drawn
 
 
 @check("07", "What is an answer worth that may be guessed?")
 def knowing(g, answer):
     """The learner's chance on fresh rings, against that of one who knows what the start holds."""
     cases = questions(dice(g))
-    got = [number(ask(answer, *q), "Your chance") for q in cases]
-    true = [worth(q) for q in cases]
+    got = [number(ask(answer, *q.asked), "Your chance") for q in cases]
+    true = [chance(q) for q in cases]
 
     def same(some: list[float], others: list[float]) -> bool:
         return all(abs(a - b) < 1e-9 for a, b in zip(some, others))
@@ -90,7 +103,7 @@ def knowing(g, answer):
     if same(got, true):
         return "24 rings of 5 to 11 edges: heard from ahead, heard from behind alone, ruled out, and guessed."
     i = next(i for i, (a, b) in enumerate(zip(got, true)) if abs(a - b) >= 1e-9)
-    order, start, hops, n_layers = cases[i]
+    order, start, hops, n_layers = cases[i].asked
     see = f"print(knowing({order}, {start}, {hops}, {n_layers}), 'and', {true[i]:.3f}, 'is right')"
     for sentence, rival in GUESSES.items():
         if same(got, [rival(q) for q in cases]):
