@@ -16,6 +16,7 @@ A file imports only from floors below its own.
 | 3 | `data.py` | chain tasks as tensors: tokens, answers, the graph they came from, splits |
 | 3 | `board_plot.py` | the board of the rules: which nodes each position holds, layer by layer, and from whom |
 | 3 | `ring_boxes.py` | boxes that answer on a ring, each in a way of its own, for the exercises of lesson 07 |
+| 4 | `writers.py` | hops that some layers take, and writers of many ways, for the exercises of lesson 08 |
 | 4 | `probe.py` | kernels, matching matrices and scores, attention on the expected edge, controls |
 | 4 | `record.py` | what a training was asked to do and what it measured, in memory and on disk |
 | 4 | `buffers.py` | what a position holds: buffers as vectors and subspaces, how far they overlap, reading them back |
@@ -44,6 +45,7 @@ A file imports only from floors below its own.
 | 6 | `made_up.py` | made-up runs, and boxes that answer in a way of their own, for the exercises of lesson 05 |
 | 6 | `depth.py` | does a trained model keep to the rules? accuracy by what they allow, and what others add |
 | 6 | `writing.py` | one step at a time: a model writes node after node, and is taught to |
+| 6 | `beyond.py` | do deeper models on richer tasks match? by steps: cut, exchanged, stored, and asked elsewhere |
 | 7 | `interventions.py` | how each experiment of lesson 04 changes a model, and the token that it predicts |
 | 7 | `causal_plots.py` | figures of causes: predictions that came true, which layer reads what, what width buys |
 | 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
@@ -55,6 +57,7 @@ A file imports only from floors below its own.
 | 7 | `development.py` | how a run comes to be, from inside: norms, condensation and kernels at its snapshots |
 | 7 | `rule_board.py` | a panel to reorder the edges and step the layers, with a model's answers beside the rules |
 | 7 | `page.py` | what a model that writes needs of the page: one edge, the newest node, nothing older |
+| 7 | `beyond_verdicts.py` | what matching predicts of deeper models, and how often it comes true |
 | 8 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
 | 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
@@ -66,6 +69,8 @@ A file imports only from floors below its own.
 | 8 | `climb.py` | many hops, learnt by stages: small rings first, each stage from where the last one ended |
 | 8 | `rules_plots.py` | figures of the rules: reach over orders, steps against depth, the split by what they allow |
 | 8 | `aloud.py` | two layers that write the steps, against two asked at once: the record of both |
+| 8 | `beyond_plots.py` | figures of deeper models: which layer takes which hop, which predictions came true |
+| 8 | `beyond_train.py` | deeper models learnt by stages, and the record of what is found of them |
 | 9 | `findings.py` | what the experiments of lesson 04 found on the shipped models |
 | 9 | `trials.py` | questions put to a changed model: what is predicted, what is said, and the count |
 | 9 | `selection.py` | how the preset `small` was chosen, and whether it holds on fresh seeds |
@@ -93,6 +98,8 @@ A file imports only from floors below its own.
 | 10 | `checks_06.py` | checks of lesson 06: transposes, nearly an identity, narrow heads, addresses, never |
 | 10 | `checks_07.py` | checks of lesson 07: one sender in place of all, which orders are worst and best |
 | 10 | `checks_07_rings.py` | checks of lesson 07, continued: what ruling out can do, and who does more than that |
+| 10 | `checks_08.py` | checks of lesson 08: which layers take a hop, and a node that two edges leave |
+| 10 | `checks_08_writers.py` | checks of lesson 08, continued: memories, wrong ends, and a turn for every place |
 | 10 | `checks_05.py` | checks of lesson 05: who is faster, and how often luck looks like a difference |
 | 10 | `checks_05_fair.py` | checks of lesson 05, continued: a fair rate, all else equal, questions that tell |
 | 11 | `noise_lab.py` | a panel that sets an arm with noise beside none: curves, and its scalars over training |
