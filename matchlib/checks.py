@@ -22,8 +22,8 @@ from matchlib.checks_05_fair import fair_rate, tell_apart, where_smaller_harms
 from matchlib.checks_06 import gaussian_kernel, narrow_match, noise_for_path, own_address, still_possible
 from matchlib.checks_07 import behind, one_ear, reversed_order
 from matchlib.checks_07_rings import goes_beyond, knowing
-from matchlib.checks_08 import gap_chances, smallest_sets, two_edges
-from matchlib.checks_08_writers import two_texts, why_wrong
+from matchlib.checks_08 import smallest_sets, two_edges
+from matchlib.checks_08_writers import gap_chances, two_texts, why_wrong
 from matchlib.progress import ProgressPanel, passed, progress
 
 __all__ = [

@@ -87,6 +87,7 @@ def server(browser, tmp_path_factory) -> Iterator[Server]:
     own |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "MATCHLIB_PROGRESS": str(home / "progress.json")}
     own |= {"OMP_NUM_THREADS": "1"}  # several kernels share the cores
+    own |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else a kernel that is restarted warns of its debugger
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
     command += ["--ServerApp.port=0", "--LabApp.expose_app_in_browser=True"]
     with (home / "log").open("w") as log:

@@ -5,6 +5,7 @@ cell, or of a widget's callback, which no cell shows), words on stderr, and a re
 """
 
 import json
+import re
 from pathlib import Path
 from struct import unpack_from
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ ENDED = f"""() => {{
     const raised = cells.some(c => c.sharedModel.outputs.some(o => o.output_type == 'error'));
     return cells.every(c => c.executionState == 'idle') && (raised || cells.every(c => c.executionCount));
 }}"""
+# A cell that shows a panel: display(panel.view), or panel = RuleBoard(...) with panel as its last line.
+SHOWS = re.compile(r"\bdisplay\((\w+)\.view\)|^(\w+) = (?:\w+\.)?[A-Z]\w*\(.*\)\n\2\Z", re.MULTILINE)
 LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 expect.set_options(timeout=PATIENCE)
 
@@ -61,16 +64,16 @@ class NotebookPage:
         self.page.wait_for_function(ENDED, polling=OFTEN, timeout=CELLS)
         self.page.bring_to_front()
 
-    def sources(self) -> list[str]:
-        """The source of every cell, in order."""
-        return self.page.evaluate(f"[...{NOTEBOOK}.content.model.cells].map(cell => cell.sharedModel.source)")
+    def panels(self) -> dict[str, int]:
+        """The panels that the notebook shows, by the names of its cells, and the place of each cell."""
+        sources = self.page.evaluate(f"[...{NOTEBOOK}.content.model.cells].map(cell => cell.sharedModel.source)")
+        return {found[1] or found[2]: i for i, source in enumerate(sources) if (found := SHOWS.search(source))}
 
     def panel(self, name: str) -> Locator:
-        """The panel that some cell displays by this name, scrolled into view."""
-        found = [i for i, text in enumerate(self.sources()) if f"display({name})" in text]
-        assert len(found) == 1, f"{len(found)} cells display {name}"
-        self.page.evaluate(f"{NOTEBOOK}.content.scrollToItem({found[0]}, 'start')")
-        cell = self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{found[0]}"]')
+        """A panel, scrolled into view."""
+        place = self.panels()[name]
+        self.page.evaluate(f"{NOTEBOOK}.content.scrollToItem({place}, 'start')")
+        cell = self.page.locator(f'.jp-Notebook .jp-Cell[data-windowed-list-index="{place}"]')
         panel = cell.locator(".jp-OutputArea-output .widget-vbox").first
         expect(panel).to_be_visible()
         return panel

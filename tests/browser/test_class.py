@@ -110,7 +110,7 @@ def test_no_kernel_asked_for_the_network(lab, server):
 
 
 READ_ONLY = """
-import json, os, sys
+import json, sys
 from pathlib import Path
 from matchlib import runs
 from matchlib.doctor import folders
@@ -120,15 +120,12 @@ from matchlib.train import train
 from matchlib.widgets import AskTheModel
 
 runs.SHIPPED, tiny = Path(sys.argv[1]), PRESETS["tiny"]
-mine = train(tiny.task, tiny.model, tiny.train, device="cpu", progress=False)
-if os.geteuid() == 0:  # whom nothing is closed to
-    os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
 panel = AskTheModel(runs.load_or_train("post_g07_s1"))
-mine.save("mine")
+train(tiny.task, tiny.model, tiny.train, device="cpu", progress=False).save("mine")
 print(json.dumps([panel.answered.right, Run.load("mine").history[-1].step, str(folders())]))
 """
+# To root no folder is closed; this starts a program as a root that obeys a folder's mode, and can read all that it could.
+OBEY = ["setpriv", "--bounding-set=-dac_override"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are closed in another way on this system")
@@ -139,14 +136,14 @@ def test_a_course_that_cannot_be_written_is_read_and_runs_go_to_the_users_own_fo
     shipped.mkdir()
     for path in (ROOT / "course" / "runs").glob("post_g07_s1.*"):
         shutil.copy(path, shipped)
-    if os.geteuid() == 0:
-        os.chown(home, 65534, 65534)
-        for parent in (shipped, *shipped.parents[:3]):  # pytest makes its folders for one user alone
-            parent.chmod(0o755)
     shipped.chmod(0o555)
-    done = subprocess.run([sys.executable, "-c", READ_ONLY, shipped], cwd=home, capture_output=True, text=True)
+    root = os.geteuid() == 0
+    if root and not shutil.which(OBEY[0]):
+        pytest.skip("root may write everywhere, and there is no setpriv here to change that")
+    command = [*(OBEY if root else []), sys.executable, "-c", READ_ONLY, str(shipped)]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    right, steps, folders = json.loads(done.stdout)
+    right, steps, folders = json.loads(done.stdout.splitlines()[-1])
     assert right and steps > 0 and (home / "mine.safetensors").exists()
     assert folders.startswith("FAIL folders") and "make the course's folder writable" in folders
     assert {path.suffix for path in shipped.iterdir()} == {".json", ".safetensors"}

@@ -6,7 +6,7 @@ import struct
 import conftest
 import nbformat
 import pytest
-from jupyter_page import kernel_complaints
+from jupyter_page import SHOWS, kernel_complaints
 
 WRONG = {
     "a widget's callback": """import ipywidgets as widgets
@@ -14,7 +14,7 @@ from IPython.display import HTML, Javascript, display
 button = widgets.Button(description="press")
 button.on_click(lambda pressed: 1 / 0)
 box = widgets.VBox([button])
-display(box)""",
+box""",
     "the console": "display(Javascript('console.error(\"said in the console\")'))",
     "stderr": "import sys\nprint('said on stderr', file=sys.stderr)",
     "the network": "display(HTML('<img src=\"https://example.invalid/x.png\">'))",
@@ -71,6 +71,21 @@ def message(channel: bytes, kind: str, content: dict, parent: str = "execute_req
 )
 def test_a_message_of_the_kernel_is_read_by_its_parts(frame, says):
     assert kernel_complaints(frame) == says
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("panel = AskTheModel(run)\ndisplay(panel.view)", "panel"),
+        ("# why\nboard = widgets.RuleBoard(\n    models)\nboard", None),  # a call is one line
+        ("board = widgets.RuleBoard(models)\nboard", "board"),
+        ("figure = draw(models)\nfigure", None),
+        ("panel = AskTheModel(run)", None),
+    ],
+)
+def test_a_cell_that_shows_a_panel_is_known(source, name):
+    found = SHOWS.search(source)
+    assert (found and (found[1] or found[2])) == name
 
 
 def test_a_browser_that_is_named_must_be_there(monkeypatch, tmp_path):

@@ -1,13 +1,10 @@
 """Every lesson, run from top to bottom in JupyterLab, and each of its panels used as a person would."""
 
-import re
 import struct
 
 import pytest
 from conftest import LESSONS
 from uses import USES
-
-SHOWS = re.compile(r"\bdisplay\((\w+\.view)\)")
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +29,12 @@ def test_a_lesson_runs_and_its_panels_answer(path, running, screenshots, request
         running(following[0].name)  # its cells run on the other core meanwhile
     lesson.wait()
     assert lesson.complaints == []
-    uses = USES.get(path.stem, {})
-    shown = [name for source in lesson.sources() for name in SHOWS.findall(source)]
-    assert shown == list(uses), "each panel has its use"
+    uses = USES[path.stem]
+    assert list(lesson.panels()) == list(uses), "each panel has its use"
     for name, use in uses.items():
         panel = lesson.panel(name)
         use(panel)
-        made = lesson.pictures(panel, f"{path.stem}_{name.removesuffix('.view')}", screenshots)
+        made = lesson.pictures(panel, f"{path.stem}_{name}", screenshots)
         assert all(width(picture) > 300 for picture in made)
         assert all(image.get_attribute("alt") for image in panel.locator("img").all()), "a picture without words"
     lesson.close()

@@ -1,6 +1,6 @@
 """What a person does with each panel, by hand and by keyboard, and what the page must then show.
 
-A new lesson is one entry in `USES`: what its cells display, and what is then done with each.
+A new lesson is one entry in `USES`: the panels that its cells show, by name, and what is done with each.
 """
 
 import re
@@ -170,12 +170,13 @@ def reorder(panel: Locator) -> None:
 
 
 USES: dict[str, dict[str, Use]] = {
-    "00_start_here": {"panel.view": ask, "exercises.view": progress},
-    "01_task": {"explorer.view": explore},
-    "02_model": {"panel.view": train},
-    "03_matching": {"movie.view": play},
-    "04_causes": {"lab.view": patch},
-    "05_init_layernorm": {"panel.view": open_cell},
-    "06_orthogonal_noise": {"lab.view": compare},
-    "07_parallel": {"board.view": reorder},
+    "00_start_here": {"panel": ask, "exercises": progress},
+    "01_task": {"explorer": explore},
+    "02_model": {"panel": train},
+    "03_matching": {"movie": play},
+    "04_causes": {"lab": patch},
+    "05_init_layernorm": {"panel": open_cell},
+    "06_orthogonal_noise": {"lab": compare},
+    "07_parallel": {"panel": reorder},
+    "08_beyond": {},  # its scorecard is no widget
 }
