@@ -46,7 +46,7 @@ def hop_tables(groups: Mapping[str, Found], title: str | None = None) -> Figure:
         reads = [f"read by {layer}" for layer in range(1, len(first["walked_at"]) + 1)]
         ax.set_yticks(range(len(mean)), [*stores, "stored by any", *reads, "read by any"])
         ax.set_title(f"{name} ({len(models)})" if len(models) > 1 else name)
-    figure.supxlabel("the step that is exchanged: of 1 hop, of 2 hops, of 3 hops", fontsize=10, color=INK)
+    figure.supxlabel("the step that is exchanged: of 1 hop | of 2 hops | of 3 hops", fontsize=10, color=INK)
     return figure
 
 
@@ -97,5 +97,5 @@ def _check(groups: Mapping[str, Found]) -> None:
 
 def _marks_title(groups: Mapping[str, Mapping[str, Found]]) -> str:
     every = [found for of_task in groups.values() for models in of_task.values() for found in models]
-    kept = [f"{name} in {sum(holds(found, story) for found in every)}" for name, story in STORIES.items()]
-    return f"All that matching predicts comes true: {', '.join(kept)}, of {len(every)} models"
+    kept = [f"{name} {sum(holds(found, story) for found in every)}" for name, story in STORIES.items()]
+    return f"Models that keep all predictions, of {len(every)}: {', '.join(kept)}"

@@ -47,6 +47,7 @@ def checked(choose: Choose) -> Choose:
 def with_one_ear(
     order: Sequence[int], n_layers: int, choose: Choose, *,
     every=False, in_place=False, masked=True, itself=False, strangers=False, pairing=True, last=True,
+    one=False, dropped=False, fresh=False, turned=False, blind=False,
 ) -> int:  # fmt: skip
     """Steps from node 0 where each position hears one match alone; the switches are what may be got wrong."""
     held = [{node} for edge in order for node in (edge, edge + 1)] + [{0}]
@@ -56,11 +57,13 @@ def with_one_ear(
             own = below[i]
             among = range(i + itself) if masked else [j for j in range(len(held)) if j != i or itself]
             heard = [below[j] for j in among if strangers or below[j] & own]
+            heard = [x for x in heard if x - own] if fresh else heard[::-1] if turned else heard
             if layer == 1 and pairing:
                 heard = [below[i - 1]] if i % 2 else []
-            if heard and not every and (layer > 1 or not pairing):
-                heard = [heard[choose(own, heard)]]
-            held[i] = own.union(*heard)
+            everything = every or one and i < len(held) - 1
+            if heard and not everything and (layer > 1 or not pairing):
+                heard = [heard[choose(set() if blind else own, heard)]]
+            held[i] = set().union(*heard) if dropped and heard and layer > 1 else own.union(*heard)
     return max(held[-1])
 
 
@@ -74,9 +77,16 @@ EARS: dict[str, Callable[..., int]] = {
     "You offer sets that share no node with the position's own: they do not match": partial(
         with_one_ear, strangers=True
     ),
-    "You make no step on any order: in layer 1 a second token hears the token before it, whatever matches, and what a "
-    "position held it keeps beside what it hears": partial(with_one_ear, pairing=False),
+    "You make no step on any order: in layer 1 a second token hears the token before it, whatever matches; what a "
+    "position held it keeps beside what it hears; `choose` says which match, which is not always the first": partial(
+        with_one_ear, pairing=False
+    ),
     "You go through a layer too few": partial(with_one_ear, last=False),
+    "You let all positions but the last hear every match: each hears one": partial(with_one_ear, one=True),
+    "A position loses what it held when it hears another: what is held is kept": partial(with_one_ear, dropped=True),
+    "You leave out matches that bring nothing new: `choose` is offered every match": partial(with_one_ear, fresh=True),
+    "You offer the matches last position first, and the first comes first": partial(with_one_ear, turned=True),
+    "`choose` takes the position's own set, and you give it another": partial(with_one_ear, blind=True),
 }
 
 
@@ -93,17 +103,22 @@ def one_ear(g, answer):
     for sentence, rival in EARS.items():
         if got == [rival(*case) for case in cases]:
             raise Wrong(f"{sentence}.", told_apart(rival, rng))
-    if all(a == b for a, b, (_, n, _) in zip(got, true, cases) if n < 3):
-        raise Wrong("Up to two layers you are right, and beyond you are not: a layer reads what the last one left.")
+    first = (
+        "Up to two layers you are right, and beyond you are not. "
+        if (all(a == b for a, b, (_, n, _) in zip(got, true, cases) if n < 3))
+        else ""
+    )
     i = next(i for i, (a, b) in enumerate(zip(got, true)) if a != b)
     order, n_layers, _ = cases[i]
-    raise Wrong(f"With {n_layers} layers and the order {order} you come to {got[i]} steps, and the rules to {true[i]}.")
+    raise Wrong(
+        f"{first}With {n_layers} layers and the order {order} you come to {got[i]} steps, and the rules to {true[i]}."
+    )
 
 
 def told_apart(rival: Callable[..., int], rng: random.Random) -> str:
     """Code that shows a learner's steps on an order where they differ, and the right ones; empty if none."""
     for _ in range(1000):  # a set of the position's own is seen by the second ear alone, what brings much by the first
-        n_edges, ear = rng.randrange(3, 7), rng.choice((most_new, last_written))
+        n_edges, ear = rng.randrange(3, 8), rng.choice((most_new, last_written))
         order = rng.sample(range(n_edges), n_edges)
         if rival(order, 3, ear) != (true := with_one_ear(order, 3, ear)):
             return f"print(one_ear({order}, 3, {ear.__name__}), 'and the rules say', {true})"

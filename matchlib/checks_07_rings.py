@@ -90,11 +90,24 @@ def questions(rng: random.Random) -> list[Question]:
             return drawn
 
 
+def asked_of(answer, q: Question):
+    """The learner's chance; who divides by no node has lost the answer among those that are held."""
+    try:
+        return ask(answer, *q.asked)
+    except Wrong as error:
+        if "ZeroDivisionError" not in str(error) or q.n > len(q.heard):
+            raise
+        raise Wrong(
+            f"{error} All {q.n} nodes are held here, the answer too. Did you count round, (start + hops) % n?",
+            f"print(({q.start} + {q.hops}) % {q.n}, 'is asked for, on the ring', {q.order})",
+        ) from None
+
+
 @check("07", "What is an answer worth that may be guessed?")
 def knowing(g, answer):
     """The learner's chance on fresh rings, against that of one who knows what the start holds."""
     cases = questions(dice(g))
-    got = [number(ask(answer, *q.asked), "Your chance") for q in cases]
+    got = [number(asked_of(answer, q), "Your chance") for q in cases]
     true = [chance(q) for q in cases]
 
     def same(some: list[float], others: list[float]) -> bool:
@@ -127,6 +140,9 @@ MISSED = {
 OPEN_NODES = "asked = task.sample(1000, 'any', generator=seeded(1)); print(left_open(asked, 3, True).bincount())"
 
 
+MORE, MOST_ALARMS = 20, 4  # boxes at the limit; how many may be called beyond
+
+
 @check("07", "Design: does it go beyond the rules?")
 def goes_beyond(g, answer):
     """Twelve boxes on a ring of nine, three ways that keep to the rules and three that do not; the learner's test."""
@@ -138,8 +154,18 @@ def goes_beyond(g, answer):
         wrong[way] += said[-1] != (way in BEYOND)
     if len(set(said)) == 1:
         raise Wrong(f"You say {said[0]} of every box, and half of them go beyond.", OPEN_NODES)
+    alarms = sum(
+        truth(ask(answer, a_box("rules out", 3, 4, 0.0, seeded(rng.randrange(2**31)))), "Your verdict")
+        for _ in range(MORE)
+    )
+    if MOST_ALARMS < alarms < MORE:
+        raise Wrong(
+            f"Of {MORE} boxes that rule out and never err you call {alarms} beyond. Each stands at the limit, and luck "
+            "puts it above as often as below: leave a margin, and ask so many questions that luck stays within it.",
+            OPEN_NODES,
+        )
     if not any(wrong.values()):
-        return "12 boxes: those that rule out are cleared, and those that know more are found, the clumsy ones too."
+        return "12 boxes: those that rule out are cleared, and those that know more are found; false alarms are rare."
     if all(wrong.values()) and sum(wrong.values()) == 12:
         raise Wrong("You have True and False exchanged: True says that it goes beyond.", OPEN_NODES)
     if sum(wrong.values()) == 1:

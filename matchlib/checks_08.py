@@ -107,8 +107,8 @@ def two_edges(g, said):
     assert min(shares) > 1 / 4 and sum(shares) > 0.9, "the model does otherwise"
     reveal = (
         "it writes either, each on more than a quarter of the pages, and hardly ever a third node. The newest node "
-        "asks by what is stored, two places now store it, and each gets about half of its attention. The model has no "
-        "rule for this case: which half is the larger hangs on small things."
+        "asks by what is stored, two places now store it, and each gets about half of its attention. It leans "
+        "to the later one, by about three pages to two; why, matching does not say."
     )
     if said == "the earlier":
         raise Surprise(f"{reveal} It does not read from left to right and stop: all places are seen at once.")

@@ -109,7 +109,7 @@ SEE = "b = TASK.sample(2000, 'any', generator=seeded(1)); s = score(b, erring({!
 SEEN = {
     "steps": "min(s.steps), max(s.steps), s.accuracy[-1], s.compounded[-1])",
     "places": "min(s.steps), max(s.steps), s.accuracy[-1], s.compounded[-1])",
-    "questions": "s.accuracy[-1], s.compounded[-1])",
+    "questions": "s.accuracy[0], s.accuracy[-1], s.compounded[-1])",
     "mends": "s.accuracy[0], s.accuracy[-1], s.compounded[-1])",
 }
 TAKEN = {  # the sort of a box, and what it is taken for

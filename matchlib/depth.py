@@ -16,7 +16,8 @@ What is asked of a model that was trained on one number of hops, of its own ques
     behind, ahead        for three hops or more: the path's last edge stands behind the one before it, or ahead of it
     hop_cut              of those behind: in layer 1 the answer's place no longer sees the place before it on the path,
                          one attention edge of all: the jump that a node other than the question makes
-    hop_other            of those behind: in layer 1 it no longer sees another place of those before it: the control
+    hop_other            of those behind: the same at another place, which can look one step back too: the control
+    hop_looks            mean attention of the edge that is cut, and of the control's
     on_ring              for a chain: the same model asked on rings of as many edges, where no end is to be seen
     at_end, elsewhere    for a chain: where the answer is the chain's end, and elsewhere
 
@@ -75,6 +76,8 @@ def examine(run: Run | TrainState) -> dict[str, float | list]:
         found |= {"behind": count(right[behind]), "ahead": count(right[~behind])}
         for name, edges in (("hop_cut", hop), ("hop_other", other)):
             found[name] = count((says(model, batch.tokens, cut(1, edges)) == batch.answer)[behind])
+        pattern = observe(model, batch.tokens, ["blocks.1.attn.pattern"])["blocks.1.attn.pattern"].mean(1)[behind]
+        found["hop_looks"] = [round(float(pattern[edges[behind]].mean()), 3) for edges in (hop, other)]
     if not task.closed:
         ring = ChainTask("ring", task.n_edges, task.hops, task.n_tokens)
         other = ring.sample(N, run.train_config.split, generator=seeded(run.seed, "depth", "ring"))
@@ -126,21 +129,24 @@ def exchanged(batch: Batch, layer: int, generator: torch.Generator) -> tuple[Cha
 
 
 def hops_of_the_answer(batch: Batch, generator: torch.Generator) -> tuple[Bool[Tensor, "batch"], Edges, Edges]:
-    """Where the last edge of the path stands behind the one before it; its jump; and another place, drawn, to look at.
+    """Where the last edge of the path stands behind the one before it; its jump; and the same jump of another place.
 
     The jump is the attention edge from the answer's place (the second token of its edge) to the place before it on the
-    path. The other is a second token too, standing earlier, of an edge off the path; without one nothing is cut.
+    path. The other leads from a drawn place to the one before it on the ring or chain, where that stands earlier;
+    without such a place nothing is cut.
     """
     n, n_pos = batch.tokens.shape
     row = torch.arange(n)
     places = batch.edge_pos[row, batch.which] + 1
-    on_path = (places[:, :, None] == batch.path_pos[:, None, :] + 1).any(2)
+    one_back = places.roll(1, dims=1)
     answer, before = batch.path_pos[:, -1] + 1, batch.path_pos[:, -2] + 1
-    free = (places < answer[:, None]) & ~on_path
+    free = (one_back < places) & (places != answer[:, None])
+    if batch.chain.shape[2] > places.shape[1]:  # a chain: nothing lies before its first edge
+        free[:, 0] = False
     drawn = torch.rand(free.shape, generator=generator).masked_fill(~free, -1).argmax(dim=1)
     hop, other = (torch.zeros(n, n_pos, n_pos, dtype=torch.bool) for _ in range(2))
     hop[row, answer, before] = before < answer
-    other[row, answer, places[row, drawn]] = free.any(1)
+    other[row, places[row, drawn], one_back[row, drawn]] = free.any(1)
     return before < answer, hop, other
 
 

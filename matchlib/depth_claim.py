@@ -6,11 +6,12 @@ C5, only of three layers or more that are asked for more than L - 1 hops, and th
 stands behind the one before it: so the answer's place may have heard of the place before it by the time that the
 question comes. A seed *answers* where it is right on at least 0.95 of these. It is *parallel* where another position
 than the question's then carries the answer: without one attention edge in layer 1, from the answer's place to the place
-before it, at least 0.3 fewer are right, and without another edge of that place (the control) at most 0.05 fewer. A kind
-of model is *reproduced* where at least two thirds of its seeds answer and all of these are parallel, *partly* where at
-least one is, *not reproduced* where seeds answer and none is; where none answers, training did not reach it, and this
-says nothing. This rule was written after a look at seed 101, before the seeds 102 and 103 had been trained. Until then
-a seed had to answer 0.95 of all questions, which none does.
+before it, at least 0.3 fewer are right, and without the same look one step back of another place (the control), which
+gets as much attention, at most 0.05 fewer. A kind of model is *reproduced* where at least two thirds of its seeds
+answer and all of these are parallel, *partly* where at least one is, *not reproduced* where seeds answer and none is;
+where none answers, training did not reach it, and this says nothing. This rule was written after a look at seed 101,
+before the seeds 102 and 103 had been trained. Until then a seed had to answer 0.95 of all questions, which none does.
+The control was made fair later: at first it was another edge of the answer's place, which carries next to no attention.
 
 C6, on orders that do not let the rules reach the answer. One who knows all that the rules let the start hold, and draws
 among the nodes left open, is right on `narrowed` of them. A seed is *beyond* the rules where the lower end of its 95 %
@@ -147,7 +148,7 @@ def _able(seeds: Sequence[Rung]) -> str:
     return (
         f"{len(able)} of {len(seeds)} seeds answer where the last edge stands behind the one before it ({behind} "
         f"right; elsewhere {ahead}). There {hop} stay right without the one attention edge by which the answer's place "
-        f"hears of the place before it, {other} without another edge of that place"
+        f"hears of the place before it, {other} without the same edge of another place"
     )
 
 

@@ -16,8 +16,8 @@ from matchlib.style import GREY, INK, PALE, canvas, columns, styled
 LEAST = 30  # questions that a point must stand for
 CUTS = {
     "behind": "nothing cut",
-    "hop_other": "one edge cut in layer 1: the answer's\nplace to some other place",
-    "hop_cut": "one edge cut in layer 1: the answer's\nplace to the one before it on the path",
+    "hop_other": "one edge cut in layer 1: another\nplace to the one before it",
+    "hop_cut": "one edge cut in layer 1: the answer's\nplace to the one before it",
 }
 
 
@@ -86,7 +86,7 @@ def who_looks(seen: Float[Tensor, "layer query key"], title: str) -> Figure:
     attention that goes to places that are not shown (first tokens) is what a row lacks to 1.
     """
     n_layers, n, _ = seen.shape
-    figure, axes = canvas(4.2, title, 1, n_layers)
+    figure, axes = canvas(1 + 8.2 / n_layers, title, 1, n_layers)
     names = [str(step) for step in range(1, n)] + ["?"]
     for layer, ax in enumerate(axes):
         ax.imshow(seen[layer].numpy(), cmap="Greys", vmin=0, vmax=1)
@@ -96,6 +96,7 @@ def who_looks(seen: Float[Tensor, "layer query key"], title: str) -> Figure:
                 ax.text(key, query, f"{share:.1f}".lstrip("0"), ha="center", va="center", fontsize=7, color=ink)
         ax.set_xticks(range(n), names)
         ax.set_yticks(range(n), names)
-        ax.set(title=f"layer {layer}", xlabel="is looked at: steps from the start")
+        ax.set_title(f"layer {layer}")
+    figure.supxlabel("is looked at: steps from the start", fontsize=10)
     axes[0].set_ylabel("looks: steps from the start")
     return figure

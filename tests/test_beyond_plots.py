@@ -35,8 +35,7 @@ def test_every_model_is_a_mark_at_its_worst_step_and_the_title_counts_those_that
     }
     figure = prediction_marks(groups)
     figure.draw_without_rendering()
-    counts = "as told in 4, as amended in 2, with two uses in 3, of 5 models"
-    assert title(figure) == f"All that matching predicts comes true: {counts}"
+    assert title(figure) == "Models that keep all predictions, of 5: as told 4, as amended 2, with two uses 3"
     left, right = figure.axes
     labels = [t.get_text() for t in left.get_yticklabels()]
     usual, smaller = left.lines[:2]

@@ -1,6 +1,7 @@
 """The mistakes that lesson 07's checks know by name."""
 
 import random
+from functools import partial
 from itertools import count, pairwise
 
 import numpy as np
@@ -57,6 +58,10 @@ def in_one_layer_more(order, n_layers, choose):
     return with_one_ear(order, n_layers + (n_layers > 2), choose)
 
 
+def by_the_rules(**changed):
+    return partial(with_one_ear, **changed)
+
+
 def pairs(four, three=THREE):
     return lambda n_layers: three if n_layers == 3 else four
 
@@ -90,6 +95,12 @@ def never_elsewhere(order, start, hops, n_layers):
 def ahead_alone(order, start, hops, n_layers):
     own = known(order, start, n_layers)
     return 1.0 if reach(order, n_layers, start, ring=True) >= hops else 1 / max(1, len(order) - len(own))
+
+
+def uncounted(order, start, hops, n_layers):
+    """Finds the answer where the ring is not closed, and divides by what is left."""
+    own = known(order, start, n_layers)
+    return 1.0 if start + hops in own else 1 / (len(order) - len(own))
 
 
 def asked(n=3000):
@@ -141,6 +152,12 @@ MISTAKES = {
         (ear(keep=lambda own, heard: set(heard)), "a position held it keeps"),
         (ear(layers=lambda one, end: range(one, end - 1)), "a layer too few"),
         (in_one_layer_more, "Up to two layers you are right"),
+        (by_the_rules(one=True), "all positions but the last"),
+        (by_the_rules(dropped=True), "loses what it held"),
+        (lambda order, n, choose: with_one_ear(order, n, lambda own, heard: 0), "which is not always the first"),
+        (by_the_rules(fresh=True), "bring nothing new"),
+        (by_the_rules(turned=True), "last position first"),
+        (by_the_rules(blind=True), "and you give it another"),
         (by_number, "not the numbers of their positions"),
         (lambda order, n_layers, choose: choose({0}, []), "a list of one set or more"),
         (lambda order, n_layers, choose: with_one_ear(order, n_layers, choose) + 1, "and the rules to"),
@@ -177,6 +194,7 @@ MISTAKES = {
         (guess(rest, lambda own, n, start, hops: hops in own), "you look for the node `hops` itself"),
         (guess(rest, lambda own, n, start, hops: start + hops in own), "take it % n"),
         (lambda order, start, hops, n_layers: 7, "between 0 and 1"),
+        (uncounted, "Did you count round"),
         (lambda order, start, hops, n_layers: 0.25, "not 0.250"),
     ],
     "goes_beyond": [
@@ -188,6 +206,7 @@ MISTAKES = {
         (lambda says: True, "You say True of every box"),
         (lambda says: not right_test(says), "exchanged"),
         (wrong_once(), "looks like luck"),
+        (measured(lambda nodes: nodes == 2, 0.5), "leave a margin"),
         (lambda says: 0.7, "True or False is asked"),
         (lambda says: says([1, 2]), "questions of shape"),
     ],

@@ -84,11 +84,11 @@ def test_a_run_of_another_length_is_refused(tmp_path):
 
 
 def test_jobs_are_every_plan_on_its_seeds_with_the_heads_and_times_asked_for(monkeypatch):
-    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT[:1], climbing.ONCE: SHORT[:1]})
+    monkeypatch.setattr(climbing, "PLANS", {PLAN: SHORT[:1], climbing.ONCE[0]: SHORT[:1]})
     monkeypatch.setattr(climbing, "SEEDS", (5, 6))
     two = PLAN._replace(n_heads=2)
     assert climbing.jobs(2, 3) == [
-        (two, (Stage(4, 9),), 5), (two, (Stage(4, 9),), 6), (climbing.ONCE._replace(n_heads=2), (Stage(4, 9),), 5)
+        (two, (Stage(4, 9),), 5), (two, (Stage(4, 9),), 6), (climbing.ONCE[0]._replace(n_heads=2), (Stage(4, 9),), 5)
     ]  # fmt: skip
     assert (two.model.n_heads, two.model.d_head, two.model.d_model) == (2, 4, 8)
     assert two.run_name(SHORT[0], 5) != PLAN.run_name(SHORT[0], 5)

@@ -182,6 +182,6 @@ def test_the_jump_of_the_answer_and_its_control_are_one_edge_each(case):
         answer, before = edges[path[-2], path[-1]], edges[path[-3], path[-2]]
         assert behind[i] == (before < answer)
         assert hop[i].nonzero().tolist() == ([[answer, before]] if before < answer else [])
-        off = {p for edge, p in edges.items() if p < answer and edge not in zip(path, path[1:])}
-        assert {tuple(e) for e in other[i].nonzero().tolist()} <= {(answer, p) for p in off}
-        assert other[i].sum() == bool(off)
+        into = {b: p for (_, b), p in edges.items()}
+        can = {(p, into[a]) for (a, _), p in edges.items() if into.get(a, p) < p != answer}
+        assert {tuple(e) for e in other[i].nonzero().tolist()} <= can and other[i].sum() == bool(can)
