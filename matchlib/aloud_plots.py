@@ -44,7 +44,7 @@ def accuracy_by_hops(told: Sequence[Told], ways: Sequence[str] = WAYS, title: st
     reach = [[m - a for a, m in zip(low, middle)], [b - m for b, m in zip(high, middle)]]
     ax.errorbar(HOPS, middle, reach, marker=marker, ls=line, color=colour, ms=7, capsize=3, label="in one pass")
     ax.axhline(CHANCE, color=GREY, lw=1, ls="--")
-    ax.text(N_EDGES - 0.8, CHANCE + 0.015, f"chance {CHANCE:.2f}", color=GREY, size=SMALL, ha="right")
+    ax.text(sum(HOPS[-2:]) / 2, CHANCE + 0.015, f"chance {CHANCE:.2f}", color=GREY, size=SMALL, ha="center")
     least, most = bounds(SIZES.n_layers)
     ax.axvline(most + 0.5, color=INK, lw=1)
     what = f"{least}" if least == most else f"{least} to {most}"

@@ -52,7 +52,7 @@ def shapes(n_edges: int, residues: tuple[int, ...], closed: bool = False, noisy:
     if closed:
         walk = walk[walk[:, -1] % MODULUS == 0, :-1]
         if len(walk) == 0:
-            raise ValueError(f"No ring of {n_edges} edges closes with steps of {residues} mod 5: use another n_edges.")
+            raise ValueError(f"No ring of {n_edges} edges closes with steps of {residues} mod 5: use more or fewer.")
     rows = (torch.arange(MODULUS)[:, None, None] + walk).flatten(0, 1) % MODULUS
     joint = torch.zeros(len(rows), dtype=torch.long)
     if noisy:

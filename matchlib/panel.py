@@ -20,13 +20,17 @@ from matplotlib.figure import Figure
 
 WORDS = {"description_width": "initial"}  # a label is never cut short
 SCALED = "max-width: max(100%, 560px)"  # a picture shrinks with the page as long as it can be read, then it scrolls
-# Lines of text as close as in prose (in a widget they stand as far apart as controls do), and cells for a narrow page.
+# Lines of text as close as in prose (in a widget they stand as far apart as controls do), cells for a narrow page, and
+# an arrow that is seen on a dark one.
 SHEET = """<style>
 .matchlib-panel .widget-html-content { line-height: 1.5; overflow-x: auto }
 .matchlib-panel td:last-child { min-width: 8em }
 .matchlib-panel .widget-gridbox { overflow-x: auto }
 .matchlib-panel .widget-gridbox .widget-html-content { overflow-x: visible; font-size: 85% }
-.matchlib-panel .widget-gridbox .widget-button { padding: 0 2px }
+.matchlib-panel .widget-gridbox .widget-button { padding: 0 2px; line-height: 22px }
+[data-jp-theme-light="false"] .matchlib-panel select { background-image: url("data:image/svg+xml,\
+<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'>\
+<path d='M5 7l4 4 4-4' fill='none' stroke='white' stroke-width='1.6'/></svg>") }
 </style>"""
 Action = Callable[[], None]
 
@@ -94,7 +98,7 @@ class Panel:
 
     def lay(self, *children: widgets.Widget) -> None:
         """Put these on the page, one below the other."""
-        self.view.children = (self._sheet, *children)
+        self.view.children = (*children, self._sheet)  # last: a page without widgets prints how the panel begins
 
     def close(self) -> None:
         """Take the panel off the page."""

@@ -23,7 +23,8 @@ from matchlib.style import INK
 from matchlib.wording import AXES, HEAD, NEVER, Shades, as_row, label, settled, text_of, tick, word, words
 
 USUAL = ("model.gamma", "train.weight_decay")  # the axes of the first view, where they vary
-FRAMES = {True: f"3px solid {INK}", False: "3px solid transparent"}  # of the open cell, and of any other
+# Of the open cell, and of any other; the page has a colour of its own in the dark.
+FRAMES = {True: f"3px solid var(--jp-ui-font-color0, {INK})", False: "3px solid transparent"}
 
 
 class TrainAgain(LiveTraining):
@@ -99,13 +100,14 @@ class PhaseDiagram(Panel):
         measures = [(measure.label, name) for name, measure in MEASURES.items()]
         self.measure = control(
             widgets.Dropdown, "Measure", "What a cell shows, as a median over seeds", options=measures,
-            layout={"width": "26em"},
+            layout={"width": "27em", "max_width": "100%"},
         )  # fmt: skip
         first, second = list(dict.fromkeys(a for a in (*USUAL, *self.axes) if a in self.axes))[:2]
         self.x = control(widgets.Dropdown, "To the right", "The axis along a row", options=options, value=first)
         self.y = control(widgets.Dropdown, "Upwards", "The axis along a column", options=options, value=second)
         self.fixed = {axis: self._fixing(axis, value) for axis, value in zip(self.axes, best)}
-        self._grid, self._said, self._table, self._curves = widgets.GridBox(), widgets.HTML(), widgets.HTML(), Shown()
+        self._grid = widgets.GridBox(layout={"align_items": "center"})
+        self._said, self._table, self._curves = widgets.HTML(), widgets.HTML(), Shown()
         self.seed = control(widgets.Dropdown, "Seed", "Which run of the open cell")
         self.train_button = self.button("Train again", "Train the very run again: seconds to minutes", self._train)
         self._again = widgets.VBox()

@@ -72,8 +72,9 @@ class RuleBoard(Panel):
         wide = {"layout": widgets.Layout(width="26em"), "continuous_update": False}
         self.typed = control(widgets.Text, "or type it", "The edges from first to last, such as 2 0 1 3", **wide)
         self.edge = control(widgets.Dropdown, "Edge", "The edge to move", layout={"width": "9em"})
-        self.left_button = self.button("← left", "Move this edge one place to the left", partial(self._move, -1))
-        self.right_button = self.button("right →", "Move this edge one place to the right", partial(self._move, 1))
+        places, short = "Move this edge one place to the", {"layout": {"width": "6em"}}
+        self.left_button = self.button("← left", f"{places} left", partial(self._move, -1), **short)
+        self.right_button = self.button("right →", f"{places} right", partial(self._move, 1), **short)
         self.shuffle_button = self.button("Shuffle", "A random order", self._shuffle)
         tip = "An order in which the start gets as far as in"
         self.slowest_button = self.button("Slowest", f"{tip} the worst", partial(self._lay, slowest))

@@ -203,8 +203,8 @@ def _against_bounds(measured: Mapping[str, Mapping[int, Sequence[float]]]) -> st
             low, high = bounds(n)
             sides = {"below" if s < low else "above" if s > high else "between" for s in steps}
             where.setdefault(words_of[sides.pop()] if len(sides) == 1 else "not all between them", []).append(n)
-        words.append(f"{task}: " + ", ".join(f"{how} at {', '.join(map(str, ns))} layers" for how, ns in where.items()))
-    return "Trained models against the bounds. " + "; ".join(words)
+        words.append(f"{task}, " + ", ".join(f"{how} at {', '.join(map(str, ns))} layers" for how, ns in where.items()))
+    return "Trained models against the bounds: " + "; ".join(words)
 
 
 def _seeds(sides: Mapping[str, Sequence[float]]) -> str:

@@ -204,7 +204,7 @@ def test_the_open_cell_is_marked_in_words_and_by_a_frame_wherever_it_comes_into_
     assert marked() == []
     first, *_, last = cells_of(panel)
     first.click()
-    assert marked() == [first] and first.tooltip.startswith("open: ") and "solid #" in first.layout.border_top
+    assert marked() == [first] and first.tooltip.startswith("open: ") and "solid var(" in first.layout.border_top
     last.click()
     assert marked() == [last] and "transparent" in first.layout.border_top
     panel.measure.value = "ood"

@@ -176,13 +176,13 @@ def test_depth_holds_both_bounds_the_orders_and_every_seed():
     assert [t.get_text() for t in ax.get_xticklabels()] == ["2", "3\nevery order (24)", "4\n1,000 orders drawn"]
     assert ax.get_ylim()[0] < 0, "a seed that answers nothing is on the page"
     assert title(figure) == (
-        "Trained models against the bounds. a ring: all seeds between them at 2, 3 layers, all seeds below at 4 "
-        "layers; a chain: all seeds above at 3 layers"
+        "Trained models against the bounds: a ring, all seeds between them at 2, 3 layers, all seeds below at 4 "
+        "layers; a chain, all seeds above at 3 layers"
     )
     bare = title(steps_against_depth({2: Distribution((0, 1), True), 3: AT_3}))
     assert bare == "Steps in one pass: 1 with 2, 3 to 4 with 3 layers"
     mixed = title(steps_against_depth({}, {"x": {3: [2, 3]}}))
-    assert mixed.endswith("x: not all between them at 3 layers")
+    assert mixed.endswith("x, not all between them at 3 layers")
 
 
 def test_the_split_shows_each_seed_each_empty_side_and_chance():

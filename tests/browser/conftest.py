@@ -16,6 +16,11 @@ from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LESSONS = sorted((ROOT / "course").glob("*.ipynb"))
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MISSING = (
+    "these tests need Chromium: install your system's package (such as apt install chromium), "
+    "or let MATCHLIB_CHROMIUM name the program"
+)
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -48,11 +53,16 @@ class Server:
     asked: Path
 
 
+def pytest_collection_modifyitems(items):
+    """These tests come last: while Playwright runs, no other can start an event loop of its own."""
+    items.sort(key=lambda item: item.path.is_relative_to(Path(__file__).parent))
+
+
 def chromium() -> str | None:
-    """The browser that MATCHLIB_CHROMIUM names. None where the variable is not set."""
+    """The browser that MATCHLIB_CHROMIUM names, else the first that is in the path. None where there is none."""
     named = os.environ.get("MATCHLIB_CHROMIUM")
     if named is None:
-        return None
+        return next(filter(None, map(shutil.which, BROWSERS)), None)
     if found := shutil.which(named):
         return found
     raise FileNotFoundError(f"MATCHLIB_CHROMIUM={named!r} is no program: name Chromium, or leave the variable out.")
@@ -62,7 +72,7 @@ def chromium() -> str | None:
 def browser() -> Iterator[Browser]:
     path = chromium()
     if path is None:
-        pytest.skip("these tests need a browser: name yours, such as MATCHLIB_CHROMIUM=chromium")
+        pytest.skip(MISSING)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS, headless=True)
         yield started

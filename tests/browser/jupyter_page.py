@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from struct import unpack_from
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, WebSocket, expect
 
@@ -40,7 +41,8 @@ class NotebookPage:
         self.page.on("pageerror", lambda error: self.complaints.append(f"page: {error}"))
         self.page.on("request", lambda request: self._hear_request(request.url))
         self.page.on("websocket", self._hear_kernel)
-        self.page.goto(f"{url}lab/tree/{path}?token={token}")
+        # In a workspace of its own: windows that share one also open each other's notebooks.
+        self.page.goto(f"{url}lab/workspaces/{uuid4().hex}/tree/{path}?token={token}")
 
     def _hear_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -91,6 +93,8 @@ class NotebookPage:
         return made
 
     def close(self) -> None:
+        """Shut the window and the kernel behind it."""
+        self.page.evaluate(f"{NOTEBOOK}?.sessionContext?.shutdown()")
         self.page.close()
 
 

@@ -88,13 +88,27 @@ def test_a_cell_that_shows_a_panel_is_known(source, name):
     assert (found and (found[1] or found[2])) == name
 
 
+def program(folder, name):
+    """An empty program."""
+    made = folder / name
+    made.touch(mode=0o755)
+    return str(made)
+
+
 def test_a_browser_that_is_named_must_be_there(monkeypatch, tmp_path):
     monkeypatch.setenv("MATCHLIB_CHROMIUM", str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="none' is no program: name Chromium, or leave the variable out"):
         conftest.chromium()
-    monkeypatch.delenv("MATCHLIB_CHROMIUM")
+    named = program(tmp_path, "mine")
+    monkeypatch.setenv("MATCHLIB_CHROMIUM", named)
+    assert conftest.chromium() == named
+
+
+def test_without_a_name_the_browser_is_the_first_in_the_path(monkeypatch, tmp_path):
+    monkeypatch.delenv("MATCHLIB_CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert conftest.chromium() is None
-    program = tmp_path / "chromium"
-    program.touch(mode=0o755)
-    monkeypatch.setenv("MATCHLIB_CHROMIUM", str(program))
-    assert conftest.chromium() == str(program)
+    chrome = program(tmp_path, "google-chrome")
+    assert conftest.chromium() == chrome
+    chromium = program(tmp_path, "chromium")
+    assert conftest.chromium() == chromium
