@@ -158,7 +158,7 @@ def test_every_panel_brings_the_sheet_of_its_looks_once_and_out_of_sight():
     explorer = ChainExplorer()
     sheets = [child for child in explorer.view.children if "<style>" in getattr(child, "value", "")]
     assert len(sheets) == 1 and sheets[0].layout.display == "none" and "matchlib-panel" in explorer.view._dom_classes
-    assert "style" not in repr(explorer.view)[:200], "what a page without widgets prints of it"
+    assert "<style>" not in repr(explorer.view)[:200], "what a page without widgets prints of it"
 
 
 def test_a_picture_is_out_of_sight_until_it_is_shown():
