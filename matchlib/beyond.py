@@ -18,13 +18,10 @@ node from which the graph goes on long enough: of the other chain where there ar
     aside       by hops: the question exchanges its attention to two nodes off the path: still right? the control
     cut         by step: the question may not attend to the edge of the own node, from layer 1 on: still right?
     alone       by layer 1, 2, ... and hops: from this layer on no place but the question's may attend: still right?
-    looks       by place of the question, layer 1, 2, ... and step: mean attention to the own node
     most, least by layer 1, 2, ..., what it asks with (the token as it is, or what layer 0, 1, ... writes of it) and
                 what is stored (what layer 0, 1, ... writes): argmax and argmin score of the kernel that compares them
     unsaid      by layer 1, 2, ... and what is stored (as in `most`): argmin score of what the layer, where it reads
                 this, says of every token: 1 where each lowers itself most, and so the node that the question stands on
-    unexplained of the questions whose steps all have another: all that was predicted of `walked` came true; not that,
-                but all of `stored`; neither; and their number
     further     double chains: asked from the chain's first node, one hop more than in training: right answers
     unnoised    `noised`, by hops: nobody may attend to the noise edges, in any layer: still right?
     from_noise  `noised`, by 2, 3, 4 hops: asked from the noise node of a chain, which training never does: right?
@@ -38,7 +35,7 @@ from torch import Tensor
 
 from matchlib.data import Batch, ChainTask
 from matchlib.model import Transformer
-from matchlib.patch import Changes, cut, exchange, observe, redirect, says, together
+from matchlib.patch import Changes, cut, exchange, redirect, says, together
 from matchlib.probe import argmax_of, token_vectors
 from matchlib.record import Run
 from matchlib.train import TrainState, seeded
@@ -68,7 +65,6 @@ def examine(run: Run | TrainState) -> dict[str, list]:
     layers = range(1, model.cfg.n_layers)
     found["alone"] = [[count(says(model, b.tokens, alone(model, b, m)) == b.answer) for b in asked] for m in layers]
     found |= by_step(model, asked, generator)
-    found["looks"] = looks(model, asked)
     tokens = torch.arange(1, task.n_tokens + 1)
     found["most"], found["least"] = kernel_scores(model, tokens)
     found["unsaid"] = unsaid(model, tokens)
@@ -81,16 +77,13 @@ def examine(run: Run | TrainState) -> dict[str, list]:
 
 
 def by_step(model: Transformer, asked: list[Batch], generator: torch.Generator) -> dict[str, list]:
-    """What is counted by step, and what the two exchanges explain of each question."""
+    """What is counted by step."""
     n_layers, places = model.cfg.n_layers, question(asked[0])
     layers, stores = range(1, n_layers), range(n_layers - 1)
     found = {"walked": [], "stored": [], "cut": [], "instead": [], "beside": []}
     found |= {"by_start": [], "by_order": []} if len(places) > 1 else {}
     found |= {"walked_at": [[] for _ in layers], "stored_at": [[] for _ in stores]}
-    explained = []
     for batch in asked:
-        counted = says(model, batch.tokens) == batch.answer
-        walked, stored = counted, counted
         for step in range(1, int(batch.hops[0]) + 1):
             own, (other, predicted) = batch.path_pos[:, step - 1] + 1, another(batch, step, generator)
             there = predicted > 0
@@ -110,11 +103,7 @@ def by_step(model: Transformer, asked: list[Batch], generator: torch.Generator) 
                 for of_layer, change in zip(found[name], each):
                     of_layer.append(count((says(model, batch.tokens, change) == predicted)[there]))
             found["cut"].append(count(says(model, batch.tokens, cut_edge(model, batch, own)) == batch.answer))
-            walked, stored = (x & (said[name] == predicted) for x, name in ((walked, "walked"), (stored, "stored")))
-            counted = counted & there
-        shares = (walked, stored & ~walked, ~walked & ~stored, counted)
-        explained.append(torch.stack([share & counted for share in shares]))
-    return found | {"unexplained": torch.cat(explained, dim=1).sum(dim=1).tolist()}
+    return found
 
 
 def another(batch: Batch, step: int, generator: torch.Generator) -> tuple[Int[Tensor, "batch"], Int[Tensor, "batch"]]:
@@ -225,19 +214,6 @@ def unsaid(model: Transformer, tokens: Int[Tensor, "token"]) -> list[list[float]
     layers = range(1, model.cfg.n_layers)
     direct = [[x @ model.w_vo(store) @ model.w_vo(layer) @ spoken for store in range(layer)] for layer in layers]
     return [[round(argmax_of(-h), 3) for h in row] for row in direct]
-
-
-def looks(model: Transformer, asked: list[Batch]) -> list[list[list[float]]]:
-    """Mean attention of each place of the question, in each layer from 1 on, to the own node of each step."""
-    names = [f"blocks.{layer}.attn.pattern" for layer in range(1, model.cfg.n_layers)]
-    found = [[[] for _ in names] for _ in question(asked[0])]
-    for batch in asked:
-        row, seen = torch.arange(len(batch)), observe(model, batch.tokens, names)
-        for of_place, at in zip(found, question(batch)):
-            for of_layer, name in zip(of_place, names):
-                own = batch.path_pos[:, : int(batch.hops[0])].T + 1
-                of_layer += [round(x, 3) for x in seen[name].mean(dim=1)[row, at, own].mean(dim=1).tolist()]
-    return found
 
 
 def question(batch: Batch) -> list[int]:

@@ -93,14 +93,10 @@ def test_a_network_that_matches_does_all_that_matching_predicts(by_hand):
     assert [max(instead) <= 8 for instead in found["instead"]] == [True, True, False], "the other of the last is said"
     assert all(right >= 72 and stays <= 8 for right, stays in found["beside"]), "it reads its buffers apart"
     assert all(right <= 0.2 * n for right, n in found["cut"])
-    walked, only_stored, neither, n = found["unexplained"]
-    assert walked >= 0.8 * n and walked + only_stored + neither == n >= 72
     heard = beyond.says(model, batch.tokens, beyond.alone(model, batch))
     assert beyond.count(heard == batch.answer)[0] >= 72
     aside = beyond.off_path(model, batch, torch.Generator().manual_seed(3))
     assert (beyond.says(model, batch.tokens, aside) == batch.answer).sum() >= 72
-    ((attention,),) = [beyond.looks(model, [batch])]
-    assert [max(range(3), key=of_layer.__getitem__) for of_layer in attention] == [0, 1, 2]
     most, least = beyond.kernel_scores(model, torch.arange(1, 21))
     for layer, of_layer in enumerate(most, start=1):
         for asks_with, row in enumerate(of_layer):
@@ -112,7 +108,7 @@ def test_a_network_that_matches_does_all_that_matching_predicts(by_hand):
 
 def test_an_untrained_model_is_asked_everything_and_nothing_comes_true():
     tiny = PRESETS["tiny"]
-    wanted = {"right", "aside", "alone", "walked", "stored", "cut", "unexplained", "looks", "instead", "beside"}
+    wanted = {"right", "aside", "alone", "walked", "stored", "cut", "instead", "beside"}
     more = {"ordered": {"by_start", "by_order"}, "double_end": {"further"}}
     more["noised"] = more["double_end"] | {"unnoised", "from_noise"}
     wanted |= {"most", "least", "unsaid", "walked_at", "stored_at"}
@@ -125,7 +121,6 @@ def test_an_untrained_model_is_asked_everything_and_nothing_comes_true():
         assert [len(row) for row in found["most"]] == [2, 3, 4, 5], "layer l asks with a token or what l layers wrote"
         assert all(len(row) == layer for layer, of in enumerate(found["most"], start=1) for row in of)
         assert [len(found[name]) for name in ("walked_at", "stored_at", "alone")] == [4, 4, 4]
-        assert [len(row) for of in found["looks"] for row in of] == [len(STEPS)] * 4 * (1 + (kind == "ordered"))
 
 
 def test_only_what_the_questions_fit_is_asked():
