@@ -57,6 +57,7 @@ def _draw_graph(ax: Axes, q: Batch, ring: bool) -> None:
     room = 72 * WIDTH / (length + 0.5)  # points from node to node
     radius, roomy = min(13.0, 0.31 * room), length <= 8 if ring else room > 45
     names = {start: "start", (start + hops) % length: "answer"}
+    nodes: dict[bool, list[tuple]] = {}  # with a name, and without: each x, y and its token
     for c, chain in enumerate(q.chain[0].tolist()):
         at = [(i, -1.5 * c) for i in range(length)]
         if ring:
@@ -71,14 +72,16 @@ def _draw_graph(ax: Axes, q: Batch, ring: bool) -> None:
                 )
         for i, token in enumerate(chain):
             named = c == which and i in names
-            _node(ax, at[i], token, radius, named)
+            nodes.setdefault(named, []).append((*at[i], token))
             if named:
                 _beside(ax, names[i], at[i], _outward(at[i], (0, -1), ring), radius + 8)
         for token, joint in zip(q.noise[0, c].tolist(), q.joint[0, c].tolist(), strict=True):
             above = (at[joint][0] - 0.5, at[joint][1] + 0.75)
             _arrow(ax, above, at[joint], radius, on_path=False, dashed=True)
-            _node(ax, above, token, radius, named=False)
+            nodes.setdefault(False, []).append((*above, token))
             _beside(ax, "noise", above, (-1, 0), radius + 4)
+    for named, of_kind in nodes.items():
+        _nodes(ax, of_kind, radius, named)
     side = 0.35 if ring else 0.5
     lowest = -1.0 if ring else -1.5 * (q.chain.shape[1] - 1)
     highest = 1.0 if ring else 0.75 if q.noise.numel() else 0.0
@@ -93,10 +96,13 @@ def _arrow(ax: Axes, tail: tuple, head: tuple, radius: float, on_path: bool, das
     ax.annotate("", head, tail, arrowprops=style)
 
 
-def _node(ax: Axes, at: tuple, token: int, radius: float, named: bool) -> None:
+def _nodes(ax: Axes, nodes: list[tuple], radius: float, named: bool) -> None:
     edge, width = (VERMILLION, 2.5) if named else (GREY, 1.2)
-    ax.scatter(*at, s=(2 * radius) ** 2, color=TINT if named else "white", edgecolors=edge, linewidths=width, zorder=3)
-    ax.text(*at, str(token), ha="center", va="center", fontsize=min(10, 0.85 * radius), zorder=4)
+    look = {"color": TINT if named else "white", "edgecolors": edge, "linewidths": width, "zorder": 3}
+    xs, ys, tokens = zip(*nodes)
+    ax.scatter(xs, ys, s=(2 * radius) ** 2, **look)
+    for x, y, token in zip(xs, ys, tokens):
+        ax.text(x, y, str(token), ha="center", va="center", fontsize=min(10, 0.85 * radius), zorder=4)
 
 
 def _outward(at: tuple, level: tuple, ring: bool) -> tuple:

@@ -17,8 +17,12 @@ from textwrap import fill
 from typing import ParamSpec
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from numpy import asarray
 
 ORANGE, SKY, GREEN = "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, INK = "#0072B2", "#D55E00", "#CC79A7", "#1A1A1A"
@@ -44,7 +48,26 @@ class Picture(Figure):
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
         with matplotlib.rc_context(RC):
-            self.savefig(buffer, format="png")
+            FigureCanvasAgg(self).print_png(buffer)  # savefig draws everything twice: first for the layout, and anew
+        return buffer.getvalue()
+
+
+class Backdrop:
+    """A figure that is drawn once: what is then put on top of its pixels costs no drawing of the rest."""
+
+    def __init__(self, figure: Figure):
+        self._figure, self._canvas = figure, FigureCanvasAgg(figure)
+        with matplotlib.rc_context(RC):
+            self._canvas.draw()
+        self._pixels = self._canvas.copy_from_bbox(figure.bbox)
+
+    def png_with(self, *artists: Artist) -> bytes:
+        """The picture with these artists of its axes on top. They must not be drawn already."""
+        self._canvas.restore_region(self._pixels)
+        for artist in artists:
+            self._figure.draw_artist(artist)
+        buffer = BytesIO()
+        imsave(buffer, asarray(self._canvas.buffer_rgba()), format="png", dpi=self._figure.dpi)
         return buffer.getvalue()
 
 
