@@ -183,16 +183,16 @@ class AskTheModel(Panel):
         rows = [(i + 1, *(f"{t} ({p:.3f})" for t, p in tokens)) for i, tokens in enumerate(zip(*columns))]
         head = ["rank", "token (probability)"] + ["without the cut"] * bool(found.cuts)
         self.likeliest.value = table("The three likeliest tokens", head, rows)
-        self.figure = chain_graph(found.batch)
-        self._graph.show_figure(self.figure)
+        asked = sequence, *found.batch.chain.flatten().tolist(), int(found.batch.start), int(found.batch.hops)
+        self.figure = self._graph.show_once(asked, lambda: chain_graph(found.batch))
         if not self.with_flow.value:
             self.flow_figure = None
             self._flow.hide()
         else:  # the picture before stays until this one is drawn: the page would jump
             expected = flow(self.run.model, found.batch.to(self.run.model.w_e.device))[1]
-            tokens = found.batch.tokens[0]
-            self.flow_figure = information_flow(found.patterns, tokens, expected, found.answer, found.predicted)
-            self._flow.show_figure(self.flow_figure)
+            drawn = found.patterns, found.batch.tokens[0], expected, found.answer, found.predicted
+            key = *asked, found.cuts, self.where.value
+            self.flow_figure = self._flow.show_once(key, lambda: information_flow(*drawn))
 
 
 def read_chain(text: str) -> list[int]:

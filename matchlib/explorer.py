@@ -77,8 +77,7 @@ class ChainExplorer(Panel):
         except ValueError as error:
             raise Mistake(str(error)) from None
         self.task, self.batch, self.baselines = task, batch, baselines
-        self.figure = chain_graph(batch)
-        self._graph.show_figure(self.figure)
+        self.figure = self._graph.show_once((task, split, self.seed.value), lambda: chain_graph(batch))
         self.words.value = escape(self._in_words(batch))
         guesses = [(name, f"{accuracy:.3f}") for name, accuracy in baselines.items()]
         residues = [(f"{a} → {b}", residue) for a, b, residue in self.residues()]

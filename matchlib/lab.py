@@ -4,6 +4,7 @@ A question is counted once for each model and intervention, however often it is 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 
 import ipywidgets as widgets
@@ -257,8 +258,9 @@ class PatchingLab(Panel):
         title += f" ({', '.join(self._key)})"
         drawn = marks(arranged.changes, setting.clean, expected)
         tokens = [t or "pad" for t in setting.batch.tokens[0].tolist()]
-        self.figure = information_flow(patterns, tokens, expected, title=title, **drawn)
-        self._flow.show_figure(self.figure)
+        key = title, *tokens, str(drawn), patterns.numpy().tobytes()  # what is changed may be drawn at random
+        made = partial(information_flow, patterns, tokens, expected, title=title, **drawn)
+        self.figure = self._flow.show_once(key, made)
 
 
 def _of(count: Count) -> str:

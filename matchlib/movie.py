@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from matchlib.panel import Panel, Shown, control, row
 from matchlib.plots import matching_matrices, score_and_accuracy
 from matchlib.probe import argmax_of, gaussian_tokens, matching_matrix
 from matchlib.record import Run
-from matchlib.style import INK, SMALL
+from matchlib.style import INK, SMALL, Backdrop
 from matchlib.train import seeded
 
 TRAINED, UNSEEN, GAUSSIAN = "trained tokens", "unseen tokens", "Gaussian vectors"
@@ -44,10 +46,11 @@ class MatchingMovie(Panel):
         self.run = run
         self.scores: dict[str, float] = {}
         self._frames: dict[tuple, Frame] = {}
+        self._backdrop: tuple[Figure, Backdrop] | None = None
         steps = sorted(run.snapshots)
         self.slider = control(
             widgets.SelectionSlider, "Training step", "Which snapshot of the model",
-            options=[(f"{s:,}", s) for s in steps], layout=widgets.Layout(width="30em"),
+            options=[(f"{s:,}", s) for s in steps], layout=widgets.Layout(width="30em", max_width="100%"),
         )  # fmt: skip
         self.play = widgets.Play(max=len(steps) - 1, interval=500, tooltip="Play to the end", show_repeat=False)
         widgets.link((self.play, "value"), (self.slider, "index"))
@@ -77,7 +80,9 @@ class MatchingMovie(Panel):
     @property
     def curves(self) -> Figure:
         """Test accuracy and argmax scores over training, with a line at the step in view."""
-        return self._curves_at(self.step)
+        figure = score_and_accuracy(self.run.history)
+        _mark(figure.axes[0], self.step)
+        return figure
 
     def _chosen(self) -> tuple[int, tuple[int, ...], str]:
         return self.step, self.layer.value, self.tokens.value
@@ -85,31 +90,38 @@ class MatchingMovie(Panel):
     def _draw(self) -> None:
         """Show what the controls ask for now, however many changes led there."""
         step, layers, tokens = self._chosen()
-        curves = self._frame((step,), lambda: (self._curves_at(step), {}))
-        matrices = self._frame((step, layers, tokens), lambda: self._matrices_at(step, layers, tokens))
+        curves = self._frame((step,), lambda: self._curves_frame(step))
+        matrices = self._frame((step, layers, tokens), lambda: self._matrices_frame(step, layers, tokens))
         self._curves.show(curves.png, curves.words)
         self._matrices.show(matrices.png, matrices.words)
         self.scores = matrices.scores
         found = ", ".join(f"{name} {value:.3f}" for name, value in self.scores.items())
         self.say(f"Step {step:,}, {tokens}: argmax score {found}.")
 
-    def _frame(self, key: tuple, draw: Callable[[], tuple[Figure, dict[str, float]]]) -> Frame:
+    def _frame(self, key: tuple, draw: Callable[[], Frame]) -> Frame:
         if key not in self._frames:
             self.say(f"Drawing step {key[0]:,} …")
-            figure, scores = draw()
+            frame = draw()
             if len(self._frames) >= KEPT:
                 self._frames.pop(next(iter(self._frames)))
-            self._frames[key] = Frame(figure._repr_png_(), figure.get_suptitle(), scores)
+            self._frames[key] = frame
         return self._frames[key]
 
-    def _curves_at(self, step: int) -> Figure:
-        figure = score_and_accuracy(self.run.history)
-        axes = figure.axes[0]
-        axes.axvline(step, color=INK, lw=2.5, alpha=0.6, zorder=4)
-        late = step > sum(axes.get_xlim()) / 2  # where there is more room to the left
-        place = {"xytext": (-6 if late else 6, 0), "textcoords": "offset points", "ha": "right" if late else "left"}
-        axes.annotate(f"step {step:,}", (step, 0.93), **place, fontsize=SMALL, color=INK, fontweight="bold")
-        return figure
+    def _curves_frame(self, step: int) -> Frame:
+        """All steps have the same curves, which are drawn once: each adds its line."""
+        if self._backdrop is None:
+            figure = score_and_accuracy(self.run.history)
+            self._backdrop = figure, Backdrop(figure)
+        figure, backdrop = self._backdrop
+        marks = _mark(figure.axes[0], step)
+        frame = Frame(backdrop.png_with(*marks), figure.get_suptitle(), {})
+        for artist in marks:
+            artist.remove()
+        return frame
+
+    def _matrices_frame(self, *chosen) -> Frame:
+        figure, scores = self._matrices_at(*chosen)
+        return Frame(figure._repr_png_(), figure.get_suptitle(), scores)
 
     def _matrices_at(self, step: int, layers: tuple[int, ...], choice: str) -> tuple[Figure, dict[str, float]]:
         """The matrices of these layers at a step, drawn, and the argmax score of each."""
@@ -122,3 +134,11 @@ class MatchingMovie(Panel):
             tokens = torch.tensor(labels, device=model.w_e.device)
         found = {f"layer {layer}": matching_matrix(model, layer, tokens) for layer in layers}
         return matching_matrices(found, labels), {name: argmax_of(h) for name, h in found.items()}
+
+
+def _mark(axes: Axes, step: int) -> tuple[Artist, ...]:
+    """Where a step is on the curves: a line, and its name."""
+    line = axes.axvline(step, color=INK, lw=2.5, alpha=0.6, zorder=4)
+    late = step > sum(axes.get_xlim()) / 2  # where there is more room to the left
+    place = {"xytext": (-6 if late else 6, 0), "textcoords": "offset points", "ha": "right" if late else "left"}
+    return line, axes.annotate(f"step {step:,}", (step, 0.93), **place, fontsize=SMALL, color=INK, fontweight="bold")

@@ -9,7 +9,7 @@ runs (a script, a test) an action runs at once, and what it raises reaches its c
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from threading import get_ident
@@ -19,6 +19,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 WORDS = {"description_width": "initial"}  # a label is never cut short
+KEPT = 50  # pictures of a place, each with its figure, of about 1 MB
 SCALED = "max-width: max(100%, 560px)"  # a picture shrinks with the page as long as it can be read, then it scrolls
 # Lines of text as close as in prose (in a widget they stand as far apart as controls do), cells for a narrow page, and
 # an arrow that is seen on a dark one.
@@ -60,6 +61,7 @@ class Shown(widgets.HTML):
     def __init__(self):
         super().__init__(layout=widgets.Layout(width="auto", max_width="900px", display="none", overflow="auto"))
         self.png, self.words = b"", ""
+        self._kept: dict[Hashable, tuple[Figure, bytes]] = {}
 
     def show(self, png: bytes, words: str) -> None:
         """Show a picture, with words for those who cannot see it, on one line whatever lines they had as a title."""
@@ -70,6 +72,17 @@ class Shown(widgets.HTML):
 
     def show_figure(self, figure: Figure) -> None:
         self.show(figure._repr_png_(), figure.get_suptitle())
+
+    def show_once(self, key: Hashable, draw: Callable[[], Figure]) -> Figure:
+        """Show the picture of a key, which says all that is in it: drawn once, and then kept. Return its figure."""
+        if key not in self._kept:
+            figure = draw()
+            if len(self._kept) >= KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = figure, figure._repr_png_()
+        figure, png = self._kept[key]
+        self.show(png, figure.get_suptitle())
+        return figure
 
     def hide(self) -> None:
         self.layout.display = "none"

@@ -228,8 +228,7 @@ class PhaseDiagram(Panel):
         rows = [*map(as_row, self.opened), *([str(r.seed), r.reason, *"–" * (len(HEAD) - 2)] for r in failed)]
         self._said.value = f"<b>{escape(where)}</b>: {escape(tells(runs, measure))}."
         self._table.value = table("The runs of this cell", HEAD, rows)
-        self.curves = seed_curves(self.opened)
-        self._curves.show_figure(self.curves)
+        self.curves = self._curves.show_once(self._open_at, lambda: seed_curves(self.opened))
         self.seed.options = [record.seed for record in self.opened]
         self.seed.index = 0  # a dropdown that began empty chooses none by itself
         self._below.layout.display = None
