@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic, and that each case compares what it says. No test depends on speed."""
+"""The benchmarks' arithmetic, and that each case compares what it says. No test depends on speed."""
 
 import json
 import re
@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from matchlib import bench
+from matchlib import bench, widgets
 from matchlib.bench import CASES, Row, benchmarks, chosen, load, markdown, merged, side_by_side, stepper
 from matchlib.model import Transformer
 from matchlib.presets import PRESETS
 from matchlib.runs import SHIPPED
+from matchlib.style import Backdrop, Picture
 from matchlib.train import seeded
 
 TINY = PRESETS["tiny"]
+REDRAW = benchmarks("redraw")
 RECORD = SHIPPED / "bench.json"
 
 
@@ -128,3 +130,40 @@ def test_the_readme_says_what_is_slower():
     assert compiled.ratio[0] > 1 and compiled.note == "compiling took 20 s"
     assert "`torch.compile` makes the small step slower and takes 20 seconds to start" in text
     assert together.ratio[0] < 1 and "on a CPU it is slower than its members one by one" in text
+
+
+# What a panel draws
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The pictures that are made from now on; their pixels take the time, so there are none."""
+    made = []
+    for kind, name in ((Picture, "_repr_png_"), (Backdrop, "png_with")):
+        monkeypatch.setattr(kind, name, lambda *args: made.append(args) or b"\x89PNG")
+    return made
+
+
+def test_every_panel_of_the_course_is_timed():
+    assert set(REDRAW.PANELS) == {*widgets.__all__, "ProgressPanel"}
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", REDRAW.PANELS)
+def test_what_a_panel_showed_before_is_not_drawn_again_and_what_is_new_is(name, drawn):
+    for change in REDRAW.PANELS[name]():
+        pictures = 0 if change.control in ("look again", "the map") else 1  # those two are of text and buttons
+        change.new()
+        drawn.clear()
+        change.again()
+        assert drawn == [], change.control
+        change.new()
+        assert len(drawn) >= pictures, change.control
+
+
+def test_what_takes_too_long_is_named(monkeypatch):
+    monkeypatch.setattr(REDRAW, "PANELS", {"a": lambda: iter([REDRAW.Change(None, "x", None, None)])})
+    for again, new, said in ((0.1, 0.4, ""), (0.2, 0.4, "shown before"), (0.1, 0.6, "new")):
+        monkeypatch.setattr(REDRAW, "side_by_side", lambda *_, pair=(again, new): tuple([t] * 9 for t in pair))
+        (row,) = REDRAW.timed("a")
+        assert row.note == said and (said or "no") in REDRAW.markdown([row]).splitlines()[-1]

@@ -496,11 +496,10 @@ def test_stop_is_heard_at_once_keeps_what_was_learnt_and_start_goes_on(endless):
         await until(lambda: endless.state is not None and endless.state.step > 5)
         waiting = asyncio.create_task(endless.finished())
         await asyncio.sleep(0)
-        before = time.perf_counter()
-        endless.stop_button.click()
-        assert time.perf_counter() - before < 1 and not endless.training
-        await waiting
         step = endless.state.step
+        endless.stop_button.click()
+        assert not endless.training
+        await waiting
         await asyncio.sleep(0.15)
         assert endless.state.step == step > 5 and one_sentence(endless).startswith(f"Stopped after {step:,}")
         endless.start()
@@ -660,12 +659,11 @@ def test_dragging_over_frames_that_were_drawn_draws_nothing_anew(run, monkeypatc
     def drawn_again(*args):
         raise AssertionError("drawn again")
 
-    for name in ("matching_matrices", "score_and_accuracy"):
+    for name in ("matching_matrices", "score_and_accuracy", "_mark"):
         monkeypatch.setattr(movie, name, drawn_again)
-    began = time.perf_counter()
     for step in (0, 20, 0, 60):
         panel.slider.value = step
-    assert (time.perf_counter() - began) / 4 < 0.15 and pixels(panel)[1] == shown
+    assert pixels(panel)[1] == shown
 
 
 def test_the_movie_keeps_a_bounded_number_of_frames(run, monkeypatch):
