@@ -2,6 +2,8 @@
 
     pack("course/runs/phase.jsonl")        leaves phase.jsonl.gz; `ledger.load` reads either
     unpack("course/runs/phase.jsonl")      puts the text back, for a sweep to go on with
+
+Never both: the one that is made takes the place of the other.
 """
 
 import gzip
