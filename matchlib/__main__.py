@@ -97,7 +97,7 @@ def train(args: argparse.Namespace) -> int:
         raise Refusal(str(error)) from None
 
     where = state.device.type
-    why = "as asked" if args.device != "auto" else f"for {'a' if where == 'cuda' else 'no'} CUDA device is here"
+    why = "as asked" if args.device != "auto" else f"for {'a' if where == 'cuda' else 'no'} CUDA device is free"
     print(f"Training {args.preset} alone on {where}, {why}; 'sweep' trains many.", file=sys.stderr)
     interrupted = not run_to_end(state)
     if not interrupted:

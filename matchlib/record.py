@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib.metadata import version
+from math import cos, pi
 from pathlib import Path
 
 import torch
@@ -74,6 +75,19 @@ class TrainConfig:
             raise ValueError(f"snapshots={self.snapshots} must be whole numbers of at least 0: steps of the training.")
         if self.n_train is not None and (type(self.n_train) is not int or self.n_train < self.batch_size):
             raise ValueError(f"n_train={self.n_train!r} must be None or at least batch_size={self.batch_size}.")
+
+
+def learning_rate(cfg: TrainConfig, step: int) -> float:
+    """Linear from lr_start to lr over `warmup` steps, then half a cosine that would reach lr_end at step `steps`."""
+    if step < cfg.warmup:
+        return cfg.lr_start + (cfg.lr - cfg.lr_start) * (step + 1) / cfg.warmup
+    along = (step - cfg.warmup) / max(1, cfg.steps - cfg.warmup)
+    return cfg.lr_end + (cfg.lr - cfg.lr_end) * (1 + cos(pi * along)) / 2
+
+
+def decays(name: str, cfg: TrainConfig) -> bool:
+    """Whether weight decay acts on a parameter: all of them, or the matrices of attention and MLP alone."""
+    return cfg.decay == "all" or ".w_" in name
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-import torch
 from joblib import cpu_count
 from tqdm.auto import tqdm
 
@@ -146,9 +145,9 @@ def choose_engine(engine: str = "auto", workers: int | None = None, dask: str | 
         raise RunError(f"engine={engine!r} runs on this machine: leave out --engine or --dask.")
     if dask is not None:
         return partial(cluster, address=dask, flying=workers), f"Engine: the Dask cluster at {dask}, as asked."
-    gpu = torch.cuda.is_available()
+    gpu = engine == "auto" and pick_device().type == "cuda"
     chosen = ("ensemble" if gpu else "processes") if engine == "auto" else engine
-    why = "as asked" if engine == chosen else "for a CUDA device is here" if gpu else "for no CUDA device is here"
+    why = "as asked" if engine == chosen else f"for {'a' if gpu else 'no'} CUDA device is free"
     many = workers or (MEMBERS if chosen == "ensemble" else cores())
     if chosen == "ensemble":
         return ENGINES[chosen](many), f"Engine: ensembles of up to {many} runs on {pick_device()}, {why}."

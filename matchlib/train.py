@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from math import cos, pi
 from pathlib import Path
 from warnings import warn
 
@@ -29,9 +28,10 @@ from tqdm.auto import tqdm
 from matchlib.data import Batch, ChainTask
 from matchlib.model import ModelConfig, Transformer
 from matchlib.probe import Questions, numbers
-from matchlib.record import Evaluation, Run, TrainConfig, provenance, undivided
+from matchlib.record import Evaluation, Run, TrainConfig, decays, learning_rate, provenance, undivided
 
 FRESH_BLOCK = 64  # steps' worth of fresh data drawn at a time
+FULL = "The GPU is busy or out of memory ({}): the CPU takes its place, and takes longer."
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +59,7 @@ def pick_device(device: str = "auto") -> torch.device:
         try:
             return pick_device("cuda")
         except ValueError as error:
-            why = str(error.__cause__).splitlines()[0]
-            warn(f"The GPU is busy or out of memory ({why}): the CPU takes its place, and takes longer.", stacklevel=2)
+            warn(FULL.format(str(error.__cause__).splitlines()[0]), stacklevel=2)
     name = "cpu" if device == "auto" else device
     try:
         x = torch.zeros(1, device=name)
@@ -92,8 +91,13 @@ class TrainState:
     ) -> "TrainState":
         """Before the first step. The sizes that the task decides (vocab_size, n_pos) are taken from it."""
         model = fitted(model, task)
-        net = Transformer(model, generator=seeded(seed, "weights"), noise=seeded(seed, "noise")).to(pick_device(device))
-        return cls(task, model, train, seed, net, _optimizer(net, train))
+        net = Transformer(model, generator=seeded(seed, "weights"), noise=seeded(seed, "noise"))
+        state, where = cls(task, model, train, seed, net, _optimizer(net, train)), pick_device(device)
+        try:
+            net.to(where)
+        except torch.OutOfMemoryError as error:  # it was free for a moment only
+            state.leave_gpu(error)
+        return state
 
     @property
     def device(self) -> torch.device:
@@ -102,6 +106,15 @@ class TrainState:
     @property
     def done(self) -> bool:
         return self.step >= self.train_config.steps
+
+    def leave_gpu(self, error: torch.OutOfMemoryError) -> None:
+        """Go on on the CPU, which another program leaves free; what was learnt goes along. A warning says so."""
+        warn(FULL.format(str(error).splitlines()[0]), stacklevel=2)
+        self.model.cpu()
+        self.optimizer.zero_grad(set_to_none=True)
+        for p, moments in self.optimizer.state.items():  # those of a first step may be incomplete
+            self.optimizer.state[p] = {k: v.cpu() for k, v in moments.items()} if "exp_avg_sq" in moments else {}
+        self.losses = [loss.cpu() for loss in self.losses]
 
     def as_run(self) -> Run:
         """What there is so far, as a run that can be saved, probed and plotted."""
@@ -147,13 +160,25 @@ def fitted(model: ModelConfig, task: ChainTask) -> ModelConfig:
 
 
 def fit(state: TrainState) -> Iterator[Step]:
-    """Train from where `state` stands to the end of its config, one step at a time."""
+    """Train from where `state` stands to the end of its config, one step at a time; on the CPU where a GPU is full."""
+    while True:
+        try:
+            return (yield from _fit(state))
+        except torch.OutOfMemoryError as error:
+            if state.device.type == "cpu":
+                raise
+            state.leave_gpu(error)
+
+
+def _fit(state: TrainState) -> Iterator[Step]:
     cfg, model = state.train_config, state.model
     keep_freed_memory()
     parameters = list(model.parameters())
     supply = Supply(state)
-    if state.step == 0 and not state.history:
+    owed = state.step if state.done else state.step - state.step % cfg.eval_every  # not kept where a GPU was full
+    if not state.history or state.history[-1].step < owed:
         state.history.append(supply.measure(state))
+        state.losses.clear()
         _keep_snapshot(state)
     index, block = -1, None
     while not state.done:
@@ -187,13 +212,9 @@ def fit(state: TrainState) -> Iterator[Step]:
 
 
 def train(
-    task: ChainTask,
-    model: ModelConfig,
-    train_config: TrainConfig | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    task: ChainTask, model: ModelConfig, train_config: TrainConfig | None = None, seed: int = 0, device: str = "auto",
     progress: bool = True,
-) -> Run:
+) -> Run:  # fmt: skip
     """Train from nothing to the end of `train_config`, with a progress bar. An interrupt returns the run so far."""
     state = TrainState.new(task, model, train_config or TrainConfig(), seed, device)
     if not run_to_end(state, progress):
@@ -213,19 +234,6 @@ def run_to_end(state: TrainState, progress: bool = True) -> bool:
         except KeyboardInterrupt:
             return False
     return True
-
-
-def learning_rate(cfg: TrainConfig, step: int) -> float:
-    """Linear from lr_start to lr over `warmup` steps, then half a cosine that would reach lr_end at step `steps`."""
-    if step < cfg.warmup:
-        return cfg.lr_start + (cfg.lr - cfg.lr_start) * (step + 1) / cfg.warmup
-    along = (step - cfg.warmup) / max(1, cfg.steps - cfg.warmup)
-    return cfg.lr_end + (cfg.lr - cfg.lr_end) * (1 + cos(pi * along)) / 2
-
-
-def decays(name: str, cfg: TrainConfig) -> bool:
-    """Whether weight decay acts on a parameter: all of them, or the matrices of attention and MLP alone."""
-    return cfg.decay == "all" or ".w_" in name
 
 
 def _optimizer(model: Transformer, cfg: TrainConfig) -> torch.optim.AdamW:

@@ -236,7 +236,7 @@ def test_sweep_ends_with_what_there_is_and_refuses_to_begin_again(swept, capsys)
     assert capsys.readouterr().out == f"tiny: 8 runs, 8 done, 0 failed, in {file}.\n"
 
 
-@pytest.mark.parametrize(("asked", "why"), [([], "for no CUDA device is here"), (["--device", "cpu"], "as asked")])
+@pytest.mark.parametrize(("asked", "why"), [([], "for no CUDA device is free"), (["--device", "cpu"], "as asked")])
 def test_train_says_where_it_trains_and_why(asked, why, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert command.main(["train", "--preset", "tiny", "--steps", "2", *asked]) == 0

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import sweep_work
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sweep_work import here
@@ -463,11 +464,14 @@ def test_the_engine_is_said_with_its_reason(monkeypatch):
     assert engine.keywords == {"address": "tcp://host:1", "flying": None} and "Dask cluster at tcp://host:1" in said
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert choose_engine("processes")[1].endswith("one thread each, as asked.")
-    monkeypatch.setattr(sweep, "pick_device", lambda: "cuda:0")
+    monkeypatch.setattr(sweep, "pick_device", lambda: torch.device("cuda:0"))
     engine, said = choose_engine()
     assert engine.func is sweep.ensembles and engine.keywords == {"members": 64}
-    assert said == "Engine: ensembles of up to 64 runs on cuda:0, for a CUDA device is here."
+    assert said == "Engine: ensembles of up to 64 runs on cuda:0, for a CUDA device is free."
     assert choose_engine("ensemble", workers=8)[1].startswith("Engine: ensembles of up to 8 runs on cuda:0, as asked")
+    monkeypatch.setattr(sweep, "pick_device", lambda: torch.device("cpu"))  # the GPU is busy
+    engine, said = choose_engine(workers=2)
+    assert engine.keywords == {"workers": 2} and said.endswith("for no CUDA device is free.")
 
 
 def test_the_shipped_records_are_read_and_match_their_keys():

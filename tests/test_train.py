@@ -1,7 +1,9 @@
 """The training loop: its updates, what it learns from, what it measures on, and what it says of both."""
 
 from dataclasses import replace
+from itertools import count
 from math import cos, pi
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -13,7 +15,7 @@ from matchlib.data import ChainTask
 from matchlib.model import ModelConfig, Transformer
 from matchlib.probe import argmax_score, matching_score
 from matchlib.record import Run, TrainConfig
-from matchlib.train import TrainState, accuracy_of, fit, keep_freed_memory, pick_device, seeded, train
+from matchlib.train import Supply, TrainState, accuracy_of, fit, keep_freed_memory, pick_device, seeded, train
 
 TASK = ChainTask("single", 3, 1, 15)
 MODEL = ModelConfig(n_layers=3, d_model=16, d_head=8, d_mlp=16, gamma=0.5)
@@ -253,6 +255,70 @@ def test_a_gpu_that_is_busy_or_full_gives_way_to_the_cpu_with_a_sentence(monkeyp
         assert pick_device("auto").type == "cpu"
     with pytest.raises(ValueError, match="device='cuda' is not available here"):  # who asks for it by name is told
         pick_device("cuda")
+
+
+def full_gpu(monkeypatch, holder, name: str, at: int):
+    """The machine's only device passes for a GPU until a call of this function finds it full; which call, from 0."""
+    real, calls, left = getattr(holder, name), count(), TrainState.leave_gpu
+
+    def found(*args, **rest):
+        if next(calls) == at:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 MiB.")
+        return real(*args, **rest)
+
+    here = ["cuda"]
+    monkeypatch.setattr(TrainState, "device", property(lambda state: SimpleNamespace(type=here[0])))
+    monkeypatch.setattr(TrainState, "leave_gpu", lambda state, error: (here.__setitem__(0, "cpu"), left(state, error)))
+    monkeypatch.setattr(Supply, "__init__", supply_on_the_cpu)
+    monkeypatch.setattr(holder, name, found)
+
+
+def supply_on_the_cpu(supply: Supply, state: TrainState, real=Supply.__init__):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainState, "device", torch.device("cpu"))
+        real(supply, state)
+
+
+@pytest.mark.parametrize("cfg", [FIXED, FRESH], ids=["fixed", "fresh"])
+@pytest.mark.parametrize(
+    ("holder", "name", "at"),
+    [(Transformer, "to", 0), (train_module, "numbers", 0), (Transformer, "forward", 0),
+     (torch.nn.utils, "clip_grad_norm_", 6), (train_module, "numbers", 2), (train_module, "numbers", 3), (Supply, "block", 1)],
+    ids=["the first weights", "the first measurement", "the first batch", "after a gradient", "a measurement",
+         "the last measurement", "data"],
+)  # fmt: skip
+def test_a_gpu_that_is_full_in_mid_training_gives_way_and_nothing_is_lost(monkeypatch, holder, name, at, cfg):
+    unbroken = start(cfg)
+    for _ in fit(unbroken):
+        pass
+    full_gpu(monkeypatch, holder, name, at)
+    with pytest.warns(UserWarning, match=r"^The GPU is busy or out of memory \(CUDA out of memory\.\): the CPU takes"):
+        state = start(cfg)
+        for _ in fit(state):
+            pass
+    assert same(weights(state.model), weights(unbroken.model)) and state.step == cfg.steps
+    assert [(e.step, e.test, e.loss) for e in state.history] == [(e.step, e.test, e.loss) for e in unbroken.history]
+    assert sorted(state.snapshots) == [0, 5, 11]
+
+
+def test_a_step_that_no_memory_holds_is_no_endless_training(monkeypatch):
+    def full(*args, **rest):
+        raise torch.OutOfMemoryError("out of memory")
+
+    state = start()
+    monkeypatch.setattr(Transformer, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        next(fit(state))
+
+
+def test_moments_of_a_first_step_that_are_not_whole_are_made_anew():
+    state = start()
+    next(fit(state))
+    first = next(iter(state.optimizer.state))
+    state.optimizer.state[first] = {"step": torch.tensor(1.0)}
+    with pytest.warns(UserWarning, match="The GPU is busy"):
+        state.leave_gpu(torch.OutOfMemoryError("CUDA out of memory."))
+    assert state.optimizer.state[first] == {} and list(fit(state))[-1].step == 11
 
 
 @pytest.mark.gpu
