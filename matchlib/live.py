@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import ClassVar
 
 import ipywidgets as widgets
+import torch
 
 from matchlib.data import ChainTask
 from matchlib.model import LAYERNORMS, ModelConfig
@@ -211,7 +212,12 @@ class LiveTraining(Panel):
         step, latest = self.state.step, self.history[-1]
         self.progress.value = step
         words = f"Training: step {step:,} of {self.train_config.steps:,}, about {seconds_left:.0f} s left"
-        self.say(f"{words}; test accuracy {latest.test:.3f} at step {latest.step:,}.")
+        self.say(f"{words}; test accuracy {latest.test:.3f} at step {latest.step:,}.{self._gave_way()}")
+
+    def _gave_way(self) -> str:
+        """Where a GPU was to be taken and is busy or full: that it is the CPU which trains."""
+        gave_way = self.device == "auto" and torch.cuda.is_available() and self.state.device.type == "cpu"
+        return " The GPU is busy or out of memory, so it is the CPU that trains." if gave_way else ""
 
     def _summary(self) -> str:
         if not self.history:
@@ -221,8 +227,9 @@ class LiveTraining(Panel):
         if latest.argmax:
             found += f", the argmax scores are {' and '.join(f'{score:.2f}' for score in latest.argmax)}"
         if self.state.done:
-            return f"Finished after {step:,} steps: {found}."
-        return f"Stopped after {step:,} of {self.train_config.steps:,} steps, and Start goes on: {found}."
+            return f"Finished after {step:,} steps: {found}.{self._gave_way()}"
+        done = f"Stopped after {step:,} of {self.train_config.steps:,} steps, and Start goes on"
+        return f"{done}: {found}.{self._gave_way()}"
 
     def _draw(self) -> None:
         """Show the curves, where there is a measurement that they do not show yet."""

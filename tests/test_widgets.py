@@ -1,11 +1,13 @@
 """Every panel, driven through its own widgets, at its extremes and through a learner's mistakes."""
 
 import asyncio
+import re
 import threading
 import time
 from base64 import b64decode, b64encode
 from dataclasses import replace
-from itertools import count
+from itertools import count, pairwise
+from math import inf
 
 import ipywidgets as widgets
 import pytest
@@ -483,7 +485,7 @@ def endless():
     panel.reset()
 
 
-async def until(condition, seconds: float = 10.0) -> None:
+async def until(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -509,6 +511,45 @@ def test_stop_is_heard_at_once_keeps_what_was_learnt_and_start_goes_on(endless):
     asyncio.run(page())
     reference = train(TINY.task, TINY.model, replace(LONG, steps=20), device="cpu", progress=False)
     assert endless.history[0].test == reference.history[0].test
+
+
+def test_a_slice_ends_with_the_step_that_fills_it_and_after_a_stop_there_is_none(endless, monkeypatch):
+    """A clock by which every step fills a slice: the page has a turn, and the buttons are heard, after each step."""
+    clock, steps = count(), []
+    monkeypatch.setattr(live, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(live, "REDRAW", inf)
+
+    async def page():
+        endless.start()
+        for _ in range(12):
+            await asyncio.sleep(0)
+            steps.append(endless.state.step)
+        endless.stop_button.click()
+        for _ in range(3):
+            await asyncio.sleep(0)
+            steps.append(endless.state.step)
+
+    asyncio.run(page())
+    assert steps[11] > 5 and max(b - a for a, b in pairwise(steps)) == 1
+    assert steps[11:] == [steps[11]] * 4 and endless.run.provenance["steps"] == steps[11]
+    assert live.SLICE <= 0.1
+
+
+def test_the_time_left_is_that_of_the_steps_left_at_the_pace_so_far(endless, monkeypatch):
+    """A clock by which a step takes 3 seconds: it is looked at before, after the step, and after the slice."""
+    clock = count()
+    monkeypatch.setattr(live, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(live, "REDRAW", inf)
+
+    async def page():
+        endless.start()
+        for _ in range(40):
+            await asyncio.sleep(0)
+        return endless.message.value, endless.state.step
+
+    words, step = asyncio.run(page())
+    told = re.match(rf"Training: step {step} of 100,000, about (\d+) s left; ", words)
+    assert 3 <= int(told[1]) / (LONG.steps - step) < 3.1
 
 
 def test_a_stopped_training_goes_on_as_an_unbroken_one(training, run):
@@ -541,6 +582,18 @@ def test_the_page_gets_a_turn_and_the_curves_grow_while_it_trains(endless, monke
         endless.stop()
 
     asyncio.run(page())
+
+
+@pytest.mark.parametrize(("device", "is_said"), [("auto", True), ("cpu", False)])
+def test_where_a_gpu_is_busy_the_panel_says_that_the_cpu_trains(device, is_said, monkeypatch):
+    panel = LiveTraining(TINY.task, TINY.model, TINY.train, device=device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("matchlib.train.pick_device", lambda device: torch.device("cpu"))
+    for _ in range(2):  # stopped, and finished
+        panel.advance(30)
+        assert ("The GPU is busy or out of memory, so it is the CPU" in one_sentence(panel)) == is_said
+    panel.reset()
+    assert "GPU" not in one_sentence(panel)
 
 
 def test_one_panel_trains_at_a_time(endless):
