@@ -283,7 +283,8 @@ def supply_on_the_cpu(supply: Supply, state: TrainState, real=Supply.__init__):
 @pytest.mark.parametrize(
     ("holder", "name", "at"),
     [(Transformer, "to", 0), (train_module, "numbers", 0), (Transformer, "forward", 0),
-     (torch.nn.utils, "clip_grad_norm_", 6), (train_module, "numbers", 2), (train_module, "numbers", 3), (Supply, "block", 1)],
+     (torch.nn.utils, "clip_grad_norm_", 6), (train_module, "numbers", 2), (train_module, "numbers", 3),
+     (Supply, "block", 1)],
     ids=["the first weights", "the first measurement", "the first batch", "after a gradient", "a measurement",
          "the last measurement", "data"],
 )  # fmt: skip
