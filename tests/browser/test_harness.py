@@ -1,7 +1,11 @@
 """The tests of the lessons fail where something goes wrong: each kind of error, made on purpose, is a complaint."""
 
 import json
+import re
 import struct
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import conftest
 import nbformat
@@ -86,6 +90,47 @@ def test_a_message_of_the_kernel_is_read_by_its_parts(frame, says):
 def test_a_cell_that_shows_a_panel_is_known(source, name):
     found = SHOWS.search(source)
     assert (found and (found[1] or found[2])) == name
+
+
+def test_browser_tests_come_last_and_all_else_stays_in_order():
+    here = Path(conftest.__file__).parent
+    paths = [
+        here / "test_b.py",
+        here.parent / "test_z.py",
+        here / "test_a.py",
+        here.parent.parent / "course" / "x.ipynb",
+    ]
+    items = [SimpleNamespace(path=path) for path in paths]
+    conftest.pytest_collection_modifyitems(items)
+    assert [item.path for item in items] == [paths[1], paths[3], paths[0], paths[2]]
+
+
+class Recorded:
+    """A browser that only writes down which windows are opened, and where they go."""
+
+    def __init__(self):
+        self.windows = []
+
+    def new_context(self, **size):
+        self.windows.append(Mock())
+        return self.windows[-1]
+
+
+def test_each_notebook_has_a_window_and_a_workspace_of_its_own():
+    browser, server = Recorded(), conftest.Server("http://127.0.0.1:1/", "secret", Path(), Path())
+    fixture = conftest.open_notebook.__wrapped__(browser, server)
+    opened = next(fixture)
+    pages = [opened(name) for name in ("a.ipynb", "a.ipynb", "b.ipynb")]
+    assert len(browser.windows) == 3 and [p.page for p in pages] == [w.new_page() for w in browser.windows]
+    went = [page.page.goto.call_args.args[0] for page in pages]
+    found = [re.fullmatch(r"http://127.0.0.1:1/lab/workspaces/(\w+)/tree/(\w\.ipynb)\?token=secret", to) for to in went]
+    assert len({match[1] for match in found}) == 3 and [match[2] for match in found] == [
+        "a.ipynb",
+        "a.ipynb",
+        "b.ipynb",
+    ]
+    assert not any(window.close.called for window in browser.windows)
+    assert next(fixture, None) is None and all(window.close.called for window in browser.windows)
 
 
 def program(folder, name):
