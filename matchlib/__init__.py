@@ -46,6 +46,7 @@ A file imports only from floors below its own.
 | 6 | `depth.py` | does a trained model keep to the rules? accuracy by what they allow, and what others add |
 | 6 | `writing.py` | one step at a time: a model writes node after node, and is taught to |
 | 6 | `beyond.py` | do deeper models on richer tasks match? by steps: cut, exchanged, stored, and asked elsewhere |
+| 6 | `scaffold.py` | teach each layer what the rules let it hold: a scaffold for training, taken away later |
 | 7 | `interventions.py` | how each experiment of lesson 04 changes a model, and the token that it predicts |
 | 7 | `causal_plots.py` | figures of causes: predictions that came true, which layer reads what, what width buys |
 | 7 | `grids.py` | the named grids: a preset, the fields that are varied, and the seeds |
@@ -58,6 +59,7 @@ A file imports only from floors below its own.
 | 7 | `rule_board.py` | a panel to reorder the edges and step the layers, with a model's answers beside the rules |
 | 7 | `page.py` | what a model that writes needs of the page: one edge, the newest node, nothing older |
 | 7 | `beyond_verdicts.py` | what matching predicts of deeper models, and how often it comes true |
+| 7 | `middle.py` | four hops with three layers: does the place of a middle edge carry the answer? |
 | 8 | `experiments.py` | the experiments of lesson 04, each with its hypothesis and its prediction |
 | 8 | `result.py` | the figure on the first page, drawn from a shipped run |
 | 8 | `sweep.py` | hundreds of runs that survive: a grid, an engine, and a file that keeps every run that ended |
@@ -81,11 +83,11 @@ A file imports only from floors below its own.
 | 9 | `depth_claim.py` | claims C5 and C6: rings that were climbed, judged by rule |
 | 9 | `aloud_plots.py` | figures of "one step at a time": how far writing carries, how its errors add up |
 | 9 | `inquiry.py` | the experiments of lesson 04 put to many models, and what came out, a line an experiment |
+| 9 | `scaffold_train.py` | as many hops as the rules allow and one more, learnt with a scaffold; and the record of it |
 | 10 | `noise_plots.py` | figures of "can we help it form?": who generalises when, and at which learning rate |
 | 10 | `lab.py` | a panel that breaks a model in one place, and holds a prediction to what it then says |
 | 10 | `bench.py` | how fast is it, and against what? ratios side by side |
 | 10 | `phase.py` | a panel that opens the runs behind a cell of a phase diagram, and trains one of them again |
-| 10 | `claims.py` | the scorecard: what the paper claims, what our records say, and how to make them again |
 | 10 | `checks_00.py` | checks of lesson 00: new chains, luck, and what the shipped model does when asked otherwise |
 | 10 | `checks_01.py` | checks of lesson 01: a guesser's score, a leak between splits, a shortcut and its control |
 | 10 | `checks_02.py` | checks of lesson 02: a layer by hand, the first glance, runs that never do |
@@ -102,11 +104,13 @@ A file imports only from floors below its own.
 | 10 | `checks_08_writers.py` | checks of lesson 08, continued: memories, wrong ends, and a turn for every place |
 | 10 | `checks_05.py` | checks of lesson 05: who is faster, and how often luck looks like a difference |
 | 10 | `checks_05_fair.py` | checks of lesson 05, continued: a fair rate, all else equal, questions that tell |
+| 10 | `scaffold_claim.py` | claims C5 and C6 on models that had a scaffold, judged by rule |
 | 11 | `noise_lab.py` | a panel that sets an arm with noise beside none: curves, and its scalars over training |
-| 11 | `again.py` | a small part of each claim trained again from nothing, and held to the records |
 | 11 | `checks.py` | every check by one name: from matchlib import checks, then checks.NAME(your_function) |
+| 11 | `claims.py` | the scorecard: what the paper claims, what our records say, and how to make them again |
 | 12 | `widgets.py` | every panel by one name: ipywidgets around the floors below, each works without a browser too |
-| 12 | `__main__.py` | the commands: `python -m matchlib doctor`, `train`, `sweep`, `reproduce` and `bench` |
+| 12 | `again.py` | a small part of each claim trained again from nothing, and held to the records |
+| 13 | `__main__.py` | the commands: `python -m matchlib doctor`, `train`, `sweep`, `reproduce` and `bench` |
 """
 
 from importlib.metadata import PackageNotFoundError, version

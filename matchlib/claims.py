@@ -15,13 +15,13 @@ from statistics import median
 from textwrap import fill
 
 from matchlib.cells import kind_of
-from matchlib.depth_claim import c5, c6
 from matchlib.evidence import SUPPORTED, Count, Finding
 from matchlib.findings import HELD_OUT
 from matchlib.kinds import ANOTHER, MATCHING
 from matchlib.ledger import matched
 from matchlib.noise_claim import c4
 from matchlib.runs import SHIPPED
+from matchlib.scaffold_claim import c5, c6
 from matchlib.shelf import command_for, histories, named, place, records
 from matchlib.verdicts import NOT_JUDGED, PAPER, Claim, Scale, Verdict, compared, mechanism, pooled, versus
 

@@ -131,7 +131,7 @@ def _name(kind: Kind, seeds: Sequence[Rung]) -> str:
     return f"{n_layers} layers, {hops} hops, a ring of {seeds[0].n_edges} edges, d_model {width}"
 
 
-def _span(values: Iterable[float]) -> str:
+def span(values: Iterable[float]) -> str:
     """The range over the seeds, rounded."""
     low, high = (f"{f(values):.2f}" for f in (min, max))
     return low if low == high else f"{low} to {high}"
@@ -144,7 +144,7 @@ def rates(seeds: Iterable[Rung], name: str) -> list[float]:
 
 def _able(seeds: Sequence[Rung]) -> str:
     able = [rung for rung in seeds if answers(rung)]
-    behind, ahead, hop, other = (_span(rates(seeds, name)) for name in ("behind", "ahead", "hop_cut", "hop_other"))
+    behind, ahead, hop, other = (span(rates(seeds, name)) for name in ("behind", "ahead", "hop_cut", "hop_other"))
     return (
         f"{len(able)} of {len(seeds)} seeds answer where the last edge stands behind the one before it ({behind} "
         f"right; elsewhere {ahead}). There {hop} stay right without the one attention edge by which the answer's place "
@@ -155,10 +155,10 @@ def _able(seeds: Sequence[Rung]) -> str:
 def _split(seeds: Sequence[Rung]) -> str:
     right, asked = zip(*(rung.asked["forbidden"] for rung in seeds))
     said = (
-        f"On orders that the rules forbid {_span([a / b for a, b in zip(right, asked)])} right, where one who knows "
-        f"all that the rules let the start hold is right on {_span([r.asked['narrowed'] for r in seeds])}"
+        f"On orders that the rules forbid {span([a / b for a, b in zip(right, asked)])} right, where one who knows "
+        f"all that the rules let the start hold is right on {span([r.asked['narrowed'] for r in seeds])}"
     )
     allowed = [rung.asked["allowed"] for rung in seeds]
     if all(n for _, n in allowed):
-        said += f"; on those that they allow {_span([a / b for a, b in allowed])}"
+        said += f"; on those that they allow {span([a / b for a, b in allowed])}"
     return f"{said}. {sum(map(beyond, seeds))} of {len(seeds)} seeds go beyond"

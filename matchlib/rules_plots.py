@@ -213,9 +213,11 @@ def _seeds(sides: Mapping[str, Sequence[float]]) -> str:
 
 
 def _split_title(groups: Mapping[Group, Mapping[str, Sequence[float]]]) -> str:
-    both = [sides for sides in groups.values() if all(sides.get(side) for side in SIDES)]
+    both = {group: sides for group, sides in groups.items() if all(sides.get(side) for side in SIDES)}
     if not both:
         return "In no group do some orders allow the hops and others forbid them: nothing to compare within a group"
-    apart = sum(min(sides["allowed"]) > max(sides["forbidden"]) for sides in both)
-    where = f"{apart} of {len(both)} groups"
-    return f"Every seed is better on orders that allow the hops than any seed on the others in {where}"
+    apart = [group for group, sides in both.items() if min(sides["allowed"]) > max(sides["forbidden"])]
+    where = f"in {len(apart)} of {len(both)} groups"
+    if len(both) == len(apart) == 1:
+        where = "with {} layers and {} hops".format(*apart[0])
+    return f"Every seed is better on orders that allow the hops than any seed on the others {where}"

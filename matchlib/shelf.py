@@ -12,7 +12,7 @@ def command_for(name: str) -> str:
     """The command that makes a record of the course again."""
     stem, kind = name.split(".")
     by_module = {name: name for name in ("selection", "findings", "aloud")}
-    by_module |= {"fresh": "selection", "climbs": "climb", "beyond": "beyond_train"}
+    by_module |= {"fresh": "selection", "climbs": "climb", "scaffold": "scaffold_train", "beyond": "beyond_train"}
     if stem in by_module:
         return f"python -m matchlib.{by_module[stem]}"
     if kind == "json":

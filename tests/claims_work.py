@@ -17,7 +17,7 @@ from matchlib.runs import SHIPPED
 MINI = PRESETS["mini"]
 SEEDS = range(100, 105)
 PROBED = {name: 1.0 for name in ("middle", "answer", "pairs")}
-MOVED = ("fresh.jsonl", "seeds.jsonl", "findings.jsonl", "climbs.jsonl")
+MOVED = ("fresh.jsonl", "seeds.jsonl", "findings.jsonl", "climbs.jsonl", "scaffold.jsonl")
 
 
 def made(seed: int, at: float = inf, reason: str = "", lr: float = 4e-3, n_train: int | None = None, **model) -> Record:

@@ -117,12 +117,12 @@ def test_every_file_that_a_claim_names_is_read(only, folder, tmp_path):
         (tmp_path / "aside").rename(tmp_path / name)
 
 
-def test_every_claim_has_an_entry_and_the_last_two_are_judged_by_the_climbs(folder):
+def test_every_claim_has_an_entry_and_the_last_two_are_judged_by_rings(folder):
     assert list(CLAIMS) == ["C1", "C2", "C3", "C4", "C5", "C6"]
     for only in ("C5", "C6"):
         claim = c(folder, only)
-        assert (claim.lesson, claim.records) == ("07", ("climbs.jsonl",))
-        assert claims.commands(claim) == ["python -m matchlib.climb"]
+        assert (claim.lesson, claim.records) == ("07", ("scaffold.jsonl", "climbs.jsonl"))
+        assert claims.commands(claim) == ["python -m matchlib.scaffold_train", "python -m matchlib.climb"]
 
 
 def test_an_unknown_claim_is_refused():

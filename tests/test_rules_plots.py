@@ -211,5 +211,7 @@ def test_the_split_shows_each_seed_each_empty_side_and_chance():
     assert title(figure) == (
         "Every seed is better on orders that allow the hops than any seed on the others in 1 of 2 groups"
     ), "a tie is no lead"
+    one = split_by_rule({(3, 4): groups[3, 4]}, {(3, 4): 0.1}, 10)
+    assert title(one).endswith("than any seed on the others with 3 layers and 4 hops")
     nothing = split_by_rule({(2, 1): {"allowed": [1.0]}}, {(2, 1): 0.1}, 10)
     assert title(nothing).startswith("In no group do some orders allow the hops and others forbid them")

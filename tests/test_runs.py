@@ -100,13 +100,13 @@ def test_a_preset_s_model_fits_its_task(name):
 
 
 def test_the_shelf_holds_the_named_runs_and_nothing_else():
-    plain = ("selection", "fresh", "seeds", "findings", "aloud", "climbs", "beyond")
+    plain = ("selection", "fresh", "seeds", "findings", "aloud", "climbs", "scaffold", "beyond")
     records = {"bench.json"} | {f"{name}.jsonl" for name in plain}
     mini = ("tuning", "phase", "longer", "noise_tuning", "noise", "noise_why")
     larger = ("noise_small_tuning", "noise_small", "noise_middle_tuning", "noise_middle")
     records |= {f"{name}.jsonl.gz" for name in (*mini, *larger)}
     kept = {p.name for p in SHIPPED.iterdir() if p.suffix != ".lock"} - {"result.png"}
-    models = (*RUNS, "aloud", "ring_L3_d128_e9_h3_s101", *examples())
+    models = (*RUNS, "aloud", "ring_L3_d128_e9_h3_s101", "ring_L3_d64_e12_h4_alone_s101", *examples())
     assert kept - records == {f"{name}.{end}" for name in models for end in ("json", "safetensors")}
 
 
