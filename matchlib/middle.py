@@ -9,18 +9,20 @@ What is asked of a trained model, of such questions only:
     ahead_cut       without the look from edge 2's place to edge 3's, in layer 1
     behind_cut      without the look from edge 2's place to edge 1's
     other_cut       without both of these looks of another place that stands behind its neighbours: the control
-    looks           mean attention that the three cuts take away
     sent            edge 2's place looks at another edge in place of edge 3: how often the model then says that edge's
                     second token, which the look would have brought
-    sent_chance     how often it says that token as it is
+    sent_other      the same where the place of the control is sent there, in place of its own next edge
+    sent_as_is      how often the model says that token with nothing changed
+    looks           mean attention that the three cuts take away
 
-Of [right, questions] each. Source: ours.
+All but the last as [right, questions]. Source: ours.
 """
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from matchlib.data import Batch
 from matchlib.depth import count
 from matchlib.patch import cut, edges, observe, redirect, says
 from matchlib.record import Run
@@ -49,7 +51,7 @@ def examine(run: Run) -> dict[str, list]:
     batch = batch[behind_both(places(batch))[:, 2]]
     n, n_pos = batch.tokens.shape
     row, at = torch.arange(n), places(batch)
-    other, has_other = _drawn(behind_both(at), at, draw, but=range(5))
+    other, has_other = _drawn(behind_both(at), draw, but=range(5))
 
     def look(query: Tensor, key: Tensor) -> Tensor:
         return edges(query, key, n, n_pos)
@@ -66,16 +68,25 @@ def examine(run: Run) -> dict[str, list]:
     found["looks"] = [
         round(float((pattern * gone).sum((1, 2))[gone.any(2).any(1)].mean()), 3) for gone in (ahead, behind, both)
     ]
-    target, has_target = _drawn(at < at[:, 2:3], at, draw, but=range(4))
-    told = batch.tokens[row, at[row, target]]
-    changed = says(model, batch.tokens, redirect(1, at[:, 2], at[:, 3], at[row, target]))
-    found["sent"] = count((changed == told)[has_target])
-    found["sent_chance"] = count((says(model, batch.tokens) == told)[has_target])
+    told, changed, there = _sent(run, batch, at[:, 2], at[:, 3], draw)
+    found["sent"] = count((changed == told)[there])
+    found["sent_as_is"] = count((says(model, batch.tokens) == told)[there])
+    told, changed, there = _sent(run, batch, around[1], around[2], draw)
+    found["sent_other"] = count((changed == told)[there & has_other])
     return found
 
 
-def _drawn(free: Tensor, at: Tensor, draw: torch.Generator, but: range) -> tuple[Tensor, Tensor]:
-    """One of the free edges of each question, without those of the path; and whether there is one."""
+def _sent(run: Run, batch: Batch, place: Tensor, key: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A place looks at an earlier edge off the path in place of this key: its second token, what is said, and where."""
+    at = places(batch)
+    target, there = _drawn((at < place[:, None]) & (at != key[:, None]), draw, but=range(4))
+    goal = at[torch.arange(len(batch)), target]
+    told = batch.tokens.gather(1, goal[:, None])[:, 0]
+    return told, says(run.model, batch.tokens, redirect(1, place, key, goal)), there
+
+
+def _drawn(free: Tensor, draw: torch.Generator, but: range) -> tuple[Tensor, Tensor]:
+    """One of the free edges of each question, but for these; and whether there is one."""
     free = free.clone()
     free[:, list(but)] = False
     chosen = torch.rand(free.shape, generator=draw).masked_fill(~free, -1).argmax(dim=1)

@@ -9,8 +9,9 @@ the looks between places of the path at least 0.3 fewer are right, and without a
 question, at most 0.05 fewer. Of four hops with three layers the looks are two single ones, of edge 2's place in layer
 1, each cut by itself; the control is both such looks of another place (`matchlib.middle`).
 
-C6, of orders that the rules forbid. A seed is judged at its best there, be it when left alone or after it was trained
-on nothing else, in either way (the second of these was added when the first turned out to be weak). The rest is as in
+C6, of orders that the rules forbid. A seed is judged by the best of its networks there: the one left alone, that one
+pushed, and the one that saw nothing else from the start (which was added when the push turned out to be weak). The rest
+is as in
 `matchlib.depth_claim`: *beyond* where the lower end of the interval lies more than 0.05 above one who knows what the
 rules let the start hold; else it *keeps* to them if it answers 0.95 of what they allow, or, where no order does, if a
 seed of this depth and width does so with one hop less. Source: ours.
@@ -37,7 +38,8 @@ def judged(stands: Iterable[Stand]) -> dict[Kind, list[Stand]]:
     for kind, seed, stage in sorted(of):
         if stage == ALONE:
             alone = of[kind, seed, ALONE]
-            forbidden = max(of.get((kind, seed, s), alone).asked["forbidden"] for s in (ALONE, PUSHED, HARD))
+            tried = [of.get((kind, seed, stage), alone).asked["forbidden"] for stage in (ALONE, PUSHED, HARD)]
+            forbidden = max(tried, key=lambda found: found[0] / max(1, found[1]))
             found[kind].append(replace(alone, asked=alone.asked | {"forbidden": forbidden}))
     return dict(sorted(found.items(), key=lambda item: -item[0][2]))
 
@@ -55,7 +57,8 @@ def rates(stand: Stand) -> tuple[float, float, float]:
 
 
 def answers(stand: Stand) -> bool:
-    return rates(stand)[0] >= ANSWERS
+    """Of what the rules allow, where they allow anything."""
+    return stand.asked["allowed"][1] > 0 and rates(stand)[0] >= ANSWERS
 
 
 def parallel(stand: Stand) -> bool:

@@ -20,7 +20,7 @@ import os
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +71,9 @@ class Plan(NamedTuple):
         """The stages in their order; without hard questions nothing is pushed."""
         if self.way != IN_STAGES:
             return (self.way,)
-        return (TAUGHT, ALONE, PUSHED) if self.three or self.hops > bounds(self.n_layers)[0] else (TAUGHT, ALONE)
+        least = bounds(self.n_layers)[0]
+        forbidden = min(self.hops, N_EDGES - self.hops) > least  # on some order, by either way round
+        return (TAUGHT, ALONE, PUSHED) if self.three or forbidden else (TAUGHT, ALONE)
 
     @property
     def three(self) -> bool:
@@ -93,6 +95,7 @@ PLANS = (
     *(Plan(3, hops) for hops in (3, 4, 5)),
     Plan(3, 4, 128),
     *(Plan(3, hops, 64, HARD) for hops in (3, 4)),
+    Plan(3, 4, 128, HARD),
     Plan(3, 4, 64, PLAIN),
 )
 SEEDS = (101, 102, 103)
@@ -103,9 +106,11 @@ def ask(plan: Plan, stage: str, seed: int, block: int) -> Batch:
     n, draw = BLOCK * TRAIN.batch_size, seeded(seed, "scaffold", stage, block)
     if stage not in (PUSHED, HARD):
         return plan.task.sample(n, TRAIN.split, generator=draw)
-    drawn = 3 * n if plan.three else 2 * n  # half of the questions are hard, or two thirds and more
-    batch = plan.task.sample(drawn, TRAIN.split, generator=draw)
-    return batch[hard(plan, batch).nonzero()[:n, 0]]
+    found: list[Batch] = []
+    while sum(map(len, found)) < n:
+        batch = plan.task.sample((3 if plan.three else 2) * n, TRAIN.split, generator=draw)
+        found.append(batch[hard(plan, batch)])
+    return Batch(*(torch.cat([getattr(part, f.name) for part in found])[:n] for f in fields(Batch)))
 
 
 def hard(plan: Plan, batch: Batch) -> Bool[Tensor, "batch"]:
@@ -198,7 +203,8 @@ def main(args: Sequence[str] | None = None) -> None:
     todo = [(plan, seed) for plan in plans for seed in SEEDS]
     with parallel_config("loky", initializer=end_with, initargs=(os.getpid(),)):
         Parallel(cpu_count(), batch_size=1)(delayed(make)(*job, folder) for job in todo)
-    write((stand for job in todo for stand in stands(*job, folder)), folder / "scaffold.jsonl")
+    name = f"scaffold_L{given.layers}_h{given.hops}" if given.layers else "scaffold"
+    write((stand for job in todo for stand in stands(*job, folder)), folder / f"{name}.jsonl")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from matchlib import middle
 from matchlib.data import ChainTask
 from matchlib.depth import order_of
 from matchlib.model import ModelConfig
+from matchlib.patch import observe
 from matchlib.record import TrainConfig
 from matchlib.rules import reach
 from matchlib.scaffold import places
@@ -37,7 +38,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr(middle, "says", says)
     found = middle.examine(run())
-    return found, cuts, sent[0], batches[0]
+    return found, cuts, sent, batches[0]
 
 
 def read(tokens):
@@ -86,7 +87,7 @@ def test_the_looks_that_are_cut_are_those_at_its_neighbours_and_the_control_is_e
 
 
 def test_the_look_is_sent_to_an_earlier_edge_and_its_second_token_is_awaited(asked):
-    found, _, (layer, query, key, other), tokens = asked
+    found, _, ((layer, query, key, other), _), tokens = asked
     assert layer == 1
     n = 0
     for k, row in enumerate(tokens):
@@ -95,7 +96,30 @@ def test_the_look_is_sent_to_an_earlier_edge_and_its_second_token_is_awaited(ask
         if any(at[edge] < at[2] for edge in range(4, 9)):
             n += 1
             assert int(other[k]) in at[4:] and int(other[k]) < at[2]
-    assert found["sent"][1] == found["sent_chance"][1] == n
+    assert found["sent"][1] == found["sent_as_is"][1] == n
+
+
+def test_the_control_sends_the_other_place_elsewhere(asked):
+    found, cuts, (_, (layer, query, key, other)), tokens = asked
+    assert layer == 1
+    n = 0
+    for k, row in enumerate(tokens):
+        at, control = read(row), cuts[2][1][k].nonzero().tolist()
+        if control:
+            edge = at.index(control[0][0])
+            assert (int(query[k]), int(key[k])) == (at[edge], at[(edge + 1) % 9])
+            free = [place for place in at[4:] if place < at[edge] and place != int(key[k])]
+            n += bool(free)
+            assert not free or int(other[k]) in free
+    assert found["sent_other"][1] == n > 0
+
+
+def test_looks_are_the_attention_that_a_cut_takes_away(asked, monkeypatch):
+    found, cuts, _, tokens = asked
+    pattern = observe(run().model, tokens, ["blocks.1.attn.pattern"])["blocks.1.attn.pattern"][:, 0]
+    for (_, edges), share in zip(cuts, found["looks"]):
+        taken = [sum(float(pattern[k, q, i]) for q, i in e.nonzero().tolist()) for k, e in enumerate(edges) if e.any()]
+        assert share == pytest.approx(sum(taken) / len(taken), abs=6e-4)
 
 
 def test_what_is_awaited_is_what_the_look_would_bring(monkeypatch):
@@ -111,7 +135,7 @@ def test_what_is_awaited_is_what_the_look_would_bring(monkeypatch):
 
     monkeypatch.setattr(middle, "says", says)
     found = middle.examine(run())
-    assert found["sent"][0] == found["sent"][1] > 0 and found["sent_chance"][0] == 0 and found["middle"][0] == 0
+    assert found["sent"][0] == found["sent"][1] > 0 and found["sent_as_is"][0] == 0
 
 
 def test_of_other_models_nothing_is_asked():

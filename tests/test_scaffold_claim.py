@@ -8,7 +8,7 @@ from matchlib import climb
 from matchlib.climb import Rung
 from matchlib.record import RunError
 from matchlib.scaffold_claim import answers, c5, c6, in_parallel, judged, rates
-from matchlib.scaffold_train import ALONE, PLAIN, PUSHED, TAUGHT, Stand
+from matchlib.scaffold_train import ALONE, HARD, PLAIN, PUSHED, TAUGHT, Stand
 
 N = 1_000
 
@@ -32,6 +32,8 @@ def test_the_model_that_was_left_alone_counts_with_its_better_result_on_forbidde
     assert kind == (3, 4, 64) and (first.seed, second.seed) == (1, 2)
     assert first.asked["allowed"] == [990, N] and first.asked["forbidden"] == [150, N]
     assert second.asked["forbidden"] == [100, N], "pushed did not help"
+    ((best,),) = judged([*stands[:3], stand(stage=HARD, forbidden=(80, 400))]).values()
+    assert best.asked["forbidden"] == [80, 400], "shares are compared, and a network that saw nothing else counts"
     assert list(judged([stand(), stand(width=128), stand(hops=3)])) == [(3, 4, 128), (3, 3, 64), (3, 4, 64)]
 
 
@@ -103,4 +105,4 @@ def test_hops_that_no_order_allows_are_judged_by_one_hop_less(tmp_path):
     assert [s.verdict.word for s in c6(tmp_path).scales] == ["supported", "supported"]
     climb.write([replace(s, asked=s.asked | {"middle": [500, N]}) for s in four] + five, tmp_path / "scaffold.jsonl")
     assert c6(tmp_path).scales[-1].verdict.word == "open"
-    assert not answers(stand(middle=(500, 1, 1, 1)))
+    assert not answers(stand(middle=(500, 1, 1, 1))) and not answers(five[0]), "where nothing is allowed, nothing is"

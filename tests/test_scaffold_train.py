@@ -31,7 +31,30 @@ def test_with_a_scaffold_there_are_three_stages_and_without_one():
     assert Plan(3, 3).stages == (TAUGHT, ALONE, PUSHED) and Plan(3, 4, 64, PLAIN).stages == (PLAIN,)
     assert Plan(3, 4, 64, HARD).stages == (HARD,)
     assert Plan(4, 4).stages == Plan(4, 3).stages == (TAUGHT, ALONE), "the rules allow every order: none is hard"
-    assert Plan(4, 8).stages == Plan(2, 2).stages == (TAUGHT, ALONE, PUSHED)
+    assert Plan(4, 8).stages == Plan(3, 9).stages == (TAUGHT, ALONE), "the other way round is as short as is allowed"
+    assert Plan(3, 8).stages == Plan(2, 2).stages == (TAUGHT, ALONE, PUSHED)
+
+
+@pytest.mark.parametrize("n_layers", [2, 3, 4])
+def test_there_is_something_to_push_just_where_the_rules_forbid_an_order(n_layers):
+    for hops in range(1, 12):
+        plan = Plan(n_layers, hops)
+        batch = plan.task.sample(2_000, "any", generator=torch.Generator().manual_seed(hops))
+        slow = plan.task.question(range(1, 13), start=1)  # edges in order
+        some = bool(torch.cat([depth.left_open(x, n_layers, True) for x in (batch, slow)]).any())
+        assert (PUSHED in plan.stages) is (some or plan.three), hops
+
+
+def test_hard_questions_are_drawn_until_there_are_enough(monkeypatch):
+    real, kept = st.hard, []
+
+    def rare(plan, batch):
+        kept.append(real(plan, batch) & (torch.arange(len(batch)) % 8 == 0))
+        return kept[-1]
+
+    monkeypatch.setattr(st, "hard", rare)
+    found = st.ask(PLAN, PUSHED, 1, 0)
+    assert len(found) == 8 and len(kept) > 1 and (depth.left_open(found, 3, True) > 0).all()
 
 
 @pytest.mark.parametrize("hops", [4, 5])
@@ -145,6 +168,7 @@ def test_the_command_trains_a_plan_of_ones_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(st, "parallel_config", lambda *args, **named: nullcontext())
     st.main([str(tmp_path), "--layers", "4", "--hops", "5"])
     assert asked == [(Plan(4, 5), 5, tmp_path)]
+    assert [p.name for p in tmp_path.iterdir()] == ["scaffold_L4_h5.jsonl"], "the record of all plans is left alone"
     with pytest.raises(SystemExit):
         st.main([str(tmp_path), "--layers", "4", "--hops", "12"])
     assert "--hops" in capsys.readouterr().err
