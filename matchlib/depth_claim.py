@@ -22,7 +22,7 @@ to it, else *open*. Source: ours.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from matchlib import climb
@@ -66,8 +66,10 @@ def beyond(rung: Rung) -> bool:
     return asked > 0 and Count(right, asked).interval[0] > rung.asked["narrowed"] + MARGIN
 
 
-def in_parallel(seeds: Sequence[Rung]) -> str:
-    """The verdict of C5 on one kind of model."""
+def in_parallel(
+    seeds: Sequence[Rung], answers: Callable[..., bool] = answers, parallel: Callable[..., bool] = parallel
+) -> str:
+    """The verdict of C5 on one kind of model, by what it is to answer, and to be parallel."""
     able = [rung for rung in seeds if answers(rung)]
     so = [rung for rung in able if parallel(rung)]
     if not able:

@@ -23,10 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from matchlib import depth_claim
-from matchlib.depth_claim import ANSWERS, FALLS, OPEN, STAYS, Kind, beyond, bounded, span
+from matchlib.depth_claim import ANSWERS, FALLS, OPEN, STAYS, Kind, beyond, bounded, in_parallel, span
 from matchlib.scaffold_train import ALONE, HARD, PUSHED, Stand, load
 from matchlib.shelf import place
-from matchlib.verdicts import NOT_MEASURED, NOT_REPRODUCED, PARTLY, REPRODUCED, Claim, Scale, Verdict
+from matchlib.verdicts import NOT_MEASURED, Claim, Scale, Verdict
 
 RECORD = "scaffold.jsonl"
 
@@ -66,22 +66,11 @@ def parallel(stand: Stand) -> bool:
     return round(whole - cut, 9) >= FALLS and round(whole - other, 9) <= STAYS
 
 
-def in_parallel(seeds: Sequence[Stand]) -> str:
-    """The verdict of C5 on one kind of model."""
-    able = [stand for stand in seeds if answers(stand)]
-    so = [stand for stand in able if parallel(stand)]
-    if not able:
-        return NOT_MEASURED
-    if 3 * len(able) >= 2 * len(seeds) and so == able:
-        return REPRODUCED
-    return PARTLY if so else NOT_REPRODUCED
-
-
 def c5(folder: Path) -> Claim:
     """More steps than one a layer, and done by other positions too? With a scaffold, and on climbs."""
     kinds = {kind: seeds for kind, seeds in judged(load(place(folder, RECORD))).items() if kind[1] >= kind[0]}
     scales = [
-        Scale(_name(kind, seeds), _able(seeds), Verdict(in_parallel(seeds)))
+        Scale(_name(kind, seeds), _able(seeds), Verdict(in_parallel(seeds, answers, parallel)))
         for kind, seeds in kinds.items()
         if seeds[0].asked["allowed"][1]
     ]

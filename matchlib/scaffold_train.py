@@ -127,8 +127,8 @@ def learn(plan: Plan, seed: int, stage: str, last: Run | None = None) -> Run:
     model, cfg, optimizer, supply = state.model, state.train_config, state.optimizer, Supply(state)
     if last is not None:
         model.load_state_dict(last.model.state_dict())
-    scaffold = Scaffold(model.cfg, plan.task.n_edges, seed)
-    if stage in (TAUGHT, HARD):
+    scaffold = Scaffold(model.cfg, plan.task.n_edges, seed) if stage in (TAUGHT, HARD) else None
+    if scaffold:
         optimizer.add_param_group({"params": list(scaffold.parameters()), "weight_decay": cfg.weight_decay})
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     while not state.done:
@@ -138,7 +138,7 @@ def learn(plan: Plan, seed: int, stage: str, last: Run | None = None) -> Run:
         batch = questions[at * cfg.batch_size : (at + 1) * cfg.batch_size]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(cfg, state.step)
-        if stage in (TAUGHT, HARD):
+        if scaffold:
             loss = torch.stack(scaffold.losses(model, batch)).sum()
         else:
             loss = F.cross_entropy(model(batch.tokens), batch.answer)

@@ -6,8 +6,9 @@ import pytest
 
 from matchlib import climb
 from matchlib.climb import Rung
+from matchlib.depth_claim import in_parallel
 from matchlib.record import RunError
-from matchlib.scaffold_claim import answers, c5, c6, in_parallel, judged, rates
+from matchlib.scaffold_claim import answers, c5, c6, judged, parallel, rates
 from matchlib.scaffold_train import ALONE, HARD, PLAIN, PUSHED, TAUGHT, Stand
 
 N = 1_000
@@ -60,7 +61,7 @@ def test_of_two_single_looks_the_one_that_matters_less_counts():
     ],
 )
 def test_in_parallel(seeds, word):
-    assert in_parallel(seeds) == word
+    assert in_parallel(seeds, answers, parallel) == word
 
 
 def test_claims_put_the_split_first_and_what_was_not_reached_last(tmp_path):

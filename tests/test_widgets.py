@@ -513,11 +513,18 @@ def test_stop_is_heard_at_once_keeps_what_was_learnt_and_start_goes_on(endless):
     assert endless.history[0].test == reference.history[0].test
 
 
-def test_a_slice_ends_with_the_step_that_fills_it_and_after_a_stop_there_is_none(endless, monkeypatch):
-    """A clock by which every step fills a slice: the page has a turn, and the buttons are heard, after each step."""
-    clock, steps = count(), []
+@pytest.fixture
+def ticking(monkeypatch):
+    """A clock that is a second on at every look; and no picture is drawn meanwhile."""
+    clock = count()
     monkeypatch.setattr(live, "perf_counter", lambda: float(next(clock)))
     monkeypatch.setattr(live, "REDRAW", inf)
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_slice_ends_with_the_step_that_fills_it_and_after_a_stop_there_is_none(endless):
+    """By that clock every step fills a slice: the page has a turn, and the buttons are heard, after each step."""
+    steps = []
 
     async def page():
         endless.start()
@@ -535,11 +542,9 @@ def test_a_slice_ends_with_the_step_that_fills_it_and_after_a_stop_there_is_none
     assert live.SLICE <= 0.1
 
 
-def test_the_time_left_is_that_of_the_steps_left_at_the_pace_so_far(endless, monkeypatch):
-    """A clock by which a step takes 3 seconds: it is looked at before, after the step, and after the slice."""
-    clock = count()
-    monkeypatch.setattr(live, "perf_counter", lambda: float(next(clock)))
-    monkeypatch.setattr(live, "REDRAW", inf)
+@pytest.mark.usefixtures("ticking")
+def test_the_time_left_is_that_of_the_steps_left_at_the_pace_so_far(endless):
+    """By that clock a step takes 3 seconds: it is looked at before, after the step, and after the slice."""
 
     async def page():
         endless.start()
