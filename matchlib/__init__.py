@@ -9,6 +9,7 @@ A file imports only from floors below its own.
 | 1 | `style.py` | how every figure looks: palette, fonts and sizes, set once |
 | 1 | `evidence.py` | how an experiment is written down: hypothesis, prediction, hits, controls, a verdict by rule |
 | 1 | `noise_rates.py` | the learning rate that suits each noise best, by validation seeds |
+| 1 | `places.py` | where the axes of a panel's pictures stand: found once for those that are alike, so nothing jumps |
 | 2 | `baselines.py` | what a guesser scores that follows no chain, computed exactly |
 | 2 | `hooks.py` | read (`cache`) and change (`intervene`) any named activation |
 | 2 | `panel.py` | what every panel shares: controls that act, one line of words, pictures |

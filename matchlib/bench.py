@@ -28,6 +28,7 @@ from matchlib.grids import GRIDS, Grid
 from matchlib.model import Transformer
 from matchlib.presets import PRESETS, Preset
 from matchlib.record import make, provenance
+from matchlib.rules import random_orders, reaches, sets
 from matchlib.sweep import choose_engine, matched, run_grid
 from matchlib.train import TrainState, fit, keep_freed_memory, pick_device, seeded
 
@@ -128,6 +129,16 @@ def generator() -> Iterator[Row]:
             yield Row(what, "", "", len(seconds), spread([n / s for s in seconds]), note=note)
 
 
+def orders() -> Iterator[Row]:
+    """Following the rules on many orders of a chain at once, and set by set."""
+    n, few = 20_000, 50
+    drawn = random_orders(n, 13, seeded(0, "bench", "orders"))
+    one_by_one = drawn[:few].tolist()
+    a, b = side_by_side(lambda: reaches(drawn, 4), lambda: [sets(order, 4) for order in one_by_one], 15)
+    what, note = "orders of 13 edges, 4 layers, a second", f"{n:,} a call"
+    yield row(what, "set by set in Python", "", n, a, [s * n / few for s in b], note, inverse=True)
+
+
 def sweeps() -> Iterator[Row]:
     """A sweep of eight short runs on two cores, against one core."""
     small = PRESETS["small"]
@@ -205,6 +216,7 @@ CASES: dict[str, Callable[[], Iterator[Row]]] = {
     "compile": compiled,
     "paper": paper,
     "generator": generator,
+    "orders": orders,
     "sweep": sweeps,
     "ensemble": ensembles,
     "matching": matching,

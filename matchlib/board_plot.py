@@ -4,11 +4,13 @@ Layers are counted as in `matchlib.rules`: "after 2 layers" is what stands behin
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch, Rectangle
 
 from matchlib.rules import Held, bounds, reach, senders, sets
@@ -65,7 +67,7 @@ def board(
     _cells(growth, so_far, nodes)
     growth.add_patch(Rectangle((layer - 0.5, -0.5), 1, n_nodes, fc="none", ec=INK, lw=1.8, zorder=5, clip_on=False))
     growth.set_xticks(range(n_layers + 1))
-    growth.set_xlabel("layers")
+    growth.set_xlabel("layers", labelpad=16)  # as high as that of the sequence
     growth.tick_params(labelleft=False)  # right beside those of the sequence
     growth.set_title("the start" if receiver == last else f"position {receiver}", fontsize=SMALL)
     if receiver == last:
@@ -91,13 +93,19 @@ def _cells(ax: Axes, stacks: Sequence[Sequence[frozenset[int]]], nodes: Sequence
     ax.imshow(picture, aspect="auto", origin="lower")
     for t in sorted(set(first.values())):  # digits as markers: hundreds of texts would take longer than all the rest
         ys, xs = zip(*(at for at, when in first.items() if when == t))
-        ax.scatter(xs, ys, s=34, marker=f"${t}$", color=INK if 0 < t < now else "white", lw=0.3, zorder=3)
+        look = {"ls": "", "ms": 5.8, "mew": 0.3, "color": INK if 0 < t < now else "white"}
+        ax.plot(xs, ys, marker=_digit(t), zorder=3, label=f"_digit {t}", **look)
     edge = {"color": PALE, "lw": 0.6, "zorder": 2}
     ax.vlines([x + 0.5 for x in range(len(stacks) - 1)], -0.5, len(nodes) - 0.5, **edge)
     ax.hlines([y - 0.5 for y in range(len(nodes) + 1)], -0.5, len(stacks) - 0.5, **edge)
     ax.set_xlim(-0.5, len(stacks) - 0.5)
     ax.spines[:].set_visible(False)
-    ax.tick_params(length=0, labelleft=True, pad=2)
+    ax.tick_params(left=False, bottom=False, labelleft=True, pad=2)
+
+
+@cache
+def _digit(t: int) -> MarkerStyle:
+    return MarkerStyle(f"${t}$")
 
 
 def _sequence(ax: Axes, order: Sequence[int], start: int, n_nodes: int, receiver: int) -> None:
@@ -164,7 +172,7 @@ def _answers(ax: Axes, answers: Mapping, heard: frozenset[int], start: int, node
     ax.set_xlabel("hops asked")
     ax.set_title("the model" if None not in answers.values() else "", fontsize=SMALL)
     ax.spines[:].set_visible(False)
-    ax.tick_params(length=0, labelleft=True, pad=2)
+    ax.tick_params(left=False, bottom=False, labelleft=True, pad=2)
 
 
 def _board_legend(figure: Figure, layer: int, of_start: bool) -> None:

@@ -4,16 +4,19 @@ They take matrices by name and return a Figure (see `matchlib.style`).
 """
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, floor, log10
 
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
 from matchlib.probe import argmax_of, normalised_trace
 from matchlib.style import INK, SMALL, WIDTH, canvas, columns, styled
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @styled
@@ -21,7 +24,8 @@ def matching_matrices(matrices: dict[str, Float[Tensor, "query key"]], token_lab
     """Which token does each token match? One heat map a name, its argmax score above it.
 
     A dot marks the largest entry of each row, in matrices of up to 64 rows: where tokens match, it is on the diagonal.
-    token_labels: one for each row; without them rows are counted from 0. Raises ValueError for shapes that do not fit.
+    token_labels: one for each row; without them the rows are vectors, counted from 1. Raises ValueError for shapes that
+    do not fit.
     """
     matrices = _squares(matrices)
     scores = {name: argmax_of(h) for name, h in matrices.items()}
@@ -29,13 +33,13 @@ def matching_matrices(matrices: dict[str, Float[Tensor, "query key"]], token_lab
     under = {name: f"argmax score {s:.3f}" for name, s in scores.items()}
     figure, axes = _maps(matrices, under, title, "cividis", centred=False)
     for i, (ax, (name, h)) in enumerate(zip(axes, matrices.items(), strict=True)):
-        if token_labels is not None:
-            if len(token_labels) != len(h):
-                raise ValueError(f"{len(token_labels)} token labels for the {len(h)} rows of {name!r}: give one a row.")
-            at = range(0, len(h), ceil(len(h) / 8))
-            for set_ticks in (ax.set_xticks, ax.set_yticks):
-                set_ticks(at, [str(int(t) if isinstance(t, Tensor) else t) for t in (token_labels[j] for j in at)])
-        kind = "token" if token_labels is not None else "token, by row"
+        labels = range(1, len(h) + 1) if token_labels is None else token_labels
+        if len(labels) != len(h):
+            raise ValueError(f"{len(labels)} token labels for the {len(h)} rows of {name!r}: give one a row.")
+        at = range(0, len(h), ceil(len(h) / 8))
+        for set_ticks in (ax.set_xticks, ax.set_yticks):
+            set_ticks(at, [str(int(t) if isinstance(t, Tensor) else t) for t in (labels[j] for j in at)])
+        kind = "vector" if token_labels is None else "token"
         ax.set(xlabel=f"key {kind}", ylabel=f"query {kind}" if i % columns(len(axes)) == 0 else "")
         if len(h) <= 64:
             ax.plot(
@@ -82,7 +86,7 @@ def _squares(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
 def _maps(
     matrices: dict[str, Tensor], under: dict[str, str], title: str, colours: str, centred: bool
 ) -> tuple[Figure, list[Axes]]:
-    """Heat maps, four a row, each with a scale of its own."""
+    """Heat maps, four a row, each with a scale of its own; a power of ten stands in the name of the scale."""
     cols = columns(len(matrices))
     rows, width = ceil(len(matrices) / cols), min(WIDTH, 1 + 3.5 * cols)
     figure, axes = canvas(1.0, title, rows, cols, width)
@@ -94,8 +98,13 @@ def _maps(
         bar = figure.colorbar(image, ax=ax, location="bottom", aspect=25, shrink=0.9)
         bar.ax.tick_params(labelsize=SMALL, colors=INK)
         bar.ax.locator_params(nbins=5)
-        bar.formatter.set_powerlimits((-2, 3))
-        bar.formatter.set_useMathText(True)
+        power = 0 if 0.01 <= limit < 1000 else floor(log10(limit))
+        bar.formatter = FuncFormatter(
+            lambda value, _, power=power: f"{value / 10**power:g}".replace("-", "\N{MINUS SIGN}")
+        )
+        bar.set_label(
+            f"entry, in units of 10{str(power).translate(RAISED)}" if power else "entry", fontsize=SMALL, color=INK
+        )
         ax.set_title(f"{name}\n{under[name]}")
     for ax in axes[len(matrices) :]:
         ax.remove()

@@ -121,7 +121,7 @@ class MatchingMovie(Panel):
 
     def _matrices_frame(self, *chosen) -> Frame:
         figure, scores = self._matrices_at(*chosen)
-        return Frame(figure._repr_png_(), figure.get_suptitle(), scores)
+        return Frame(self._matrices.draw(figure), figure.get_suptitle(), scores)
 
     def _matrices_at(self, step: int, layers: tuple[int, ...], choice: str) -> tuple[Figure, dict[str, float]]:
         """The matrices of these layers at a step, drawn, and the argmax score of each."""

@@ -147,8 +147,8 @@ class NoiseLab(Panel):
 
     def _make(self, choice: Choice) -> View:
         groups, notes = self._groups(choice)
-        made = [figure and (figure._repr_png_(), figure.get_suptitle())
-                for figure in (self._curves_of(groups), _paths_of(groups))]  # fmt: skip
+        drawn = {self._curves: self._curves_of(groups), self._paths: _paths_of(groups)}
+        made = [figure and (shown.draw(figure), figure.get_suptitle()) for shown, figure in drawn.items()]
         words = "; ".join(f"{label}: {_outcome(records)}" for label, records in groups.items())
         return View(*made, ". ".join(part[:1].upper() + part[1:] for part in (words, *notes)) + ".")
 

@@ -69,6 +69,7 @@ def curves_with_bands(
         ax.set_ylim(0, None)
     baseline_lines(ax, dict(baselines or {}))
     ax.set_xlabel("step (line: median over seeds; band: min to max)")
+    ax.locator_params(axis="x", nbins=6)
     ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, columnspacing=1.5, handlelength=4)
     return figure
 

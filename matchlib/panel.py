@@ -18,6 +18,8 @@ import ipywidgets as widgets
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from matchlib.places import Places
+
 WORDS = {"description_width": "initial"}  # a label is never cut short
 KEPT = 50  # pictures of a place, each with its figure, of about 1 MB
 SCALED = "max-width: max(100%, 560px)"  # a picture shrinks with the page as long as it can be read, then it scrolls
@@ -61,6 +63,7 @@ class Shown(widgets.HTML):
     def __init__(self):
         super().__init__(layout=widgets.Layout(width="auto", max_width="900px", display="none", overflow="auto"))
         self.png, self.words = b"", ""
+        self._places = Places()
         self._kept: dict[Hashable, tuple[Figure, bytes]] = {}
 
     def show(self, png: bytes, words: str) -> None:
@@ -70,8 +73,12 @@ class Shown(widgets.HTML):
         self.value = f'<img src="data:image/png;base64,{source}" alt="{escape(self.words)}" style="{SCALED}">'
         self.layout.display = None
 
+    def draw(self, figure: Figure) -> bytes:
+        """The picture of a figure, in which all stands where it did in the one before it that is like it."""
+        return self._places.png(figure)
+
     def show_figure(self, figure: Figure) -> None:
-        self.show(figure._repr_png_(), figure.get_suptitle())
+        self.show(self.draw(figure), figure.get_suptitle())
 
     def show_once(self, key: Hashable, draw: Callable[[], Figure]) -> Figure:
         """Show the picture of a key, which says all that is in it: drawn once, and then kept. Return its figure."""
@@ -79,7 +86,7 @@ class Shown(widgets.HTML):
             figure = draw()
             if len(self._kept) >= KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = figure, figure._repr_png_()
+            self._kept[key] = figure, self.draw(figure)
         figure, png = self._kept[key]
         self.show(png, figure.get_suptitle())
         return figure

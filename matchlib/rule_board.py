@@ -246,7 +246,7 @@ class RuleBoard(Panel):
             if len(self._pictures) >= KEPT:
                 self._pictures.pop(next(iter(self._pictures)))
             figure = self._picture(choice)
-            self._pictures[choice] = figure._repr_png_(), figure.get_suptitle()
+            self._pictures[choice] = self._board.draw(figure), figure.get_suptitle()
         self._shown = choice
         self._board.show(*self._pictures[choice])
         heard = sets(self.order, self.n_layers.value, self.start.value, self.ring)[-1][-1]

@@ -36,6 +36,7 @@ RC = {
     "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "auto", "figure.dpi": 100,
     "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9,
     "figure.titlesize": 12, "figure.titleweight": "bold", "axes.titleweight": "normal", "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else each drawing looks for what stands above the axes, where nothing does
     "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "axes.edgecolor": GREY, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "lines.linewidth": 1.8,
     "lines.markersize": 5, "image.interpolation": "nearest", "image.origin": "upper",
@@ -48,7 +49,8 @@ class Picture(Figure):
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
         with matplotlib.rc_context(RC):
-            FigureCanvasAgg(self).print_png(buffer)  # savefig draws everything twice: first for the layout, and anew
+            # savefig would draw everything twice: for the layout, and anew. Half the pressing makes it 3 % larger.
+            FigureCanvasAgg(self).print_png(buffer, pil_kwargs={"compress_level": 3})
         return buffer.getvalue()
 
 

@@ -161,6 +161,15 @@ def test_what_a_panel_showed_before_is_not_drawn_again_and_what_is_new_is(name, 
         assert len(drawn) >= pictures, change.control
 
 
+def test_the_readme_says_what_the_slowest_redraw_takes_and_none_is_above_its_limit():
+    kept = json.loads((SHIPPED / "redraw.json").read_text())["rows"]
+    assert {row["what"].split(":")[0] for row in kept} == set(REDRAW.PANELS) and len(kept) == 14
+    assert {(row["n"], row["note"]) for row in kept} == {(REDRAW.N, "")}
+    new, again = (max(row[side][0] for row in kept) for side in ("theirs", "ours"))
+    said = f"at the median at most {new:.0f} ms and {again:.0f} ms, each of the 14 changes nine times"
+    assert said in (SHIPPED.parent.parent / "README.md").read_text()
+
+
 def test_what_takes_too_long_is_named(monkeypatch):
     monkeypatch.setattr(REDRAW, "PANELS", {"a": lambda: iter([REDRAW.Change(None, "x", None, None)])})
     for again, new, said in ((0.1, 0.4, ""), (0.2, 0.4, "shown before"), (0.1, 0.6, "new")):

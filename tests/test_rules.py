@@ -4,7 +4,6 @@ from collections import Counter
 from fractions import Fraction
 from itertools import permutations, product
 from math import factorial
-from time import process_time
 
 import pytest
 import torch
@@ -337,17 +336,6 @@ def test_chunks_and_starts_of_their_own_change_nothing(generator):
     assert found.dtype == torch.long and reaches(orders[:0], 3).tolist() == []
     for s in range(7):
         assert torch.equal(found[start == s], reaches(orders[start == s], 3, s))
-
-
-def test_orders_are_followed_a_hundred_thousand_a_second(generator):
-    """Processor time at L=4, the best of three."""
-    orders = random_orders(20_000, 13, generator)
-    spent = []
-    for _ in range(3):
-        before = process_time()
-        reaches(orders, 4)
-        spent.append(process_time() - before)
-    assert min(spent) < 0.2
 
 
 def test_a_long_chain_does_not_overflow():

@@ -31,9 +31,14 @@ def shaded(ax, x: int) -> dict[int, str]:
 
 
 def digits(ax, digit: int) -> set[tuple[int, int]]:
-    """Where this number stands, as (column, row): the digits are markers, drawn in the order of the numbers."""
-    numbers = [c for c in ax.collections if isinstance(c, PathCollection) and c.get_zorder() == 3]
-    return {tuple(map(round, at)) for at in numbers[digit].get_offsets().tolist()}
+    """Where this number stands, as (column, row): the digits are markers."""
+    (line,) = lines(ax, f"_digit {digit}")
+    assert line.get_marker() == f"${digit}$"
+    return {tuple(map(round, at)) for at in line.get_xydata().tolist()}
+
+
+def bounds_of(ax) -> list:
+    return [line for line in ax.lines if line.get_linestyle() != "None"]
 
 
 def test_the_board_shows_each_set_and_when_each_node_came():
@@ -64,10 +69,10 @@ def test_the_rail_collects_from_the_senders_and_marks_those_that_bring_something
 
 def test_the_bounds_stand_after_each_layer_and_are_cut_where_the_chain_ends():
     growth = board((0, 2, 1, 3), 3, 3, start=1).axes[1]
-    heights = [(line.get_linestyle(), line.get_ydata()[0] - 1.5) for line in growth.lines]
+    heights = [(line.get_linestyle(), line.get_ydata()[0] - 1.5) for line in bounds_of(growth)]
     assert heights == [(":", 0), ("-", 0), (":", 1), ("-", 1), (":", 3), ("-", 3)]
     assert limits(4, 3, 1) == (3, 3) and limits(4, 3, 2) == (2, 2) and limits(9, 3, 5, ring=True) == (3, 4)
-    assert board((0, 2, 1, 3), 3, 3, receiver=2).axes[1].lines[:] == [], "bounds are the start's alone"
+    assert bounds_of(board((0, 2, 1, 3), 3, 3, receiver=2).axes[1]) == [], "bounds are the start's alone"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_preset_s_model_fits_its_task(name):
 
 def test_the_shelf_holds_the_named_runs_and_nothing_else():
     plain = ("selection", "fresh", "seeds", "findings", "aloud", "climbs", "scaffold", "beyond")
-    records = {"bench.json"} | {f"{name}.jsonl" for name in plain}
+    records = {"bench.json", "redraw.json"} | {f"{name}.jsonl" for name in plain}
     mini = ("tuning", "phase", "longer", "noise_tuning", "noise", "noise_why")
     larger = ("noise_small_tuning", "noise_small", "noise_middle_tuning", "noise_middle")
     records |= {f"{name}.jsonl.gz" for name in (*mini, *larger)}

@@ -46,7 +46,8 @@ class NotebookPage:
 
     def _hear_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.complaints.append(f"console: {message.text}")
+            where = f" ({message.location['url']})" if message.text.startswith("Failed to load") else ""
+            self.complaints.append(f"console: {message.text}{where}")
 
     def _hear_request(self, url: str) -> None:
         where = urlsplit(url)

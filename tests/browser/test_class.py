@@ -13,7 +13,10 @@ import pytest
 from conftest import LESSONS, ROOT
 from jupyter_page import CELLS, PATIENCE
 
-LEARNERS = 6
+LEARNERS = int(os.environ.get("MATCHLIB_LEARNERS", "6"))
+# The page lists the kernels now and then. While one starts, Jupyter Server may have no time of its last activity and
+# answers with an error; the page asks again.
+LISTED = re.compile(r"console: Failed to load resource: .* 500 .*/api/kernels\?\d+\)")
 # One kernel for each learner, as JupyterLab starts and talks to them; the words that each cell prints, or an error.
 RUN = """async ([learners, cells, restart]) => {
     const manager = window.jupyterapp.serviceManager;
@@ -62,13 +65,13 @@ def run(lab, learners: list[str], cells: list[str]) -> list[list[str]]:
     return lab.page.evaluate(RUN, [learners, cells, RESTART])
 
 
-def test_six_learners_begin_at_once_and_all_see_what_is_committed(lab):
+def test_learners_who_begin_at_once_all_see_what_is_committed(lab):
     cells = code(FIRST)
     found = run(lab, [f"learner {n}" for n in range(LEARNERS)], [source for source, _ in cells])
     assert len(found) == LEARNERS
     for said in found:
         assert said == [words for _, words in cells]
-    assert lab.complaints == []
+    assert [complaint for complaint in lab.complaints if not LISTED.fullmatch(complaint)] == []
 
 
 def test_two_lessons_run_side_by_side(lab):

@@ -1,0 +1,70 @@
+"""Where the axes of a panel's pictures stand: found for the first picture of a form, and kept for those like it.
+
+From one value of a control to the next nothing then moves but what has changed; and finding the places, up to half of
+the cost of a picture, is done once a form.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import chain
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+
+@dataclass(frozen=True)
+class Laid:
+    """Where the axes and the texts of a figure stand, in parts of it."""
+
+    axes: tuple[Bbox, ...]
+    texts: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, figure: Figure) -> "Laid":
+        boxes = tuple(ax.get_position(original=True).frozen() for ax in figure.axes)
+        return cls(boxes, tuple(text.get_position() for text in figure.texts))
+
+    def lay(self, figure: Figure) -> None:
+        figure.set_layout_engine("none")
+        for ax, box in zip(figure.axes, self.axes, strict=True):
+            ax.set_position(box)
+        for text, place in zip(figure.texts, self.texts, strict=True):
+            text.set_position(place)
+
+
+class Places:
+    """The places of pictures, by their form."""
+
+    def __init__(self):
+        self._kept: dict[Hashable, Laid] = {}
+
+    def png(self, figure: Figure) -> bytes:
+        """The picture, laid out as the first of its form was. The figure must not have been drawn before."""
+        form = _form(figure)
+        if form in self._kept:
+            self._kept[form].lay(figure)
+            return figure._repr_png_()
+        png = figure._repr_png_()
+        self._kept[form] = Laid.of(figure)
+        return png
+
+
+def _form(figure: Figure) -> Hashable:
+    """All that the places depend on: the size, the grid, and how much room the words take."""
+    entries = tuple(len(legend.get_texts()) for legend in figure.legends)
+    return *figure.get_size_inches(), entries, _lines(*figure.texts), *map(_form_of, figure.axes)
+
+
+def _form_of(ax: Axes) -> Hashable:
+    outer = ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label
+    legend = ax.get_legend()
+    beside = chain(ax.texts, legend.get_texts() if legend else ())
+    names = ax.yaxis.get_major_formatter().format_ticks(ax.yaxis.get_majorticklocs())
+    longest = [max((len(str(words)) for words in of), default=0) for of in ((t.get_text() for t in beside), names)]
+    return ax.get_position(original=True).bounds, _lines(*outer), *longest
+
+
+def _lines(*texts) -> tuple[int, ...]:
+    """The lines of each text, 0 for an empty one."""
+    return tuple(len(text.get_text().splitlines()) for text in texts)
