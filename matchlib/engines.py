@@ -108,7 +108,7 @@ def processes(specs: Iterable[RunSpec], workers: int, work: Callable[[str], str]
 def ensembles(specs: Iterable[RunSpec], members: int = 64, device: str = "auto") -> Generator[Record]:
     """Train on one GPU, up to `members` runs at a time as one: those that may join (see `matchlib.ensemble.can_join`).
 
-    What the memory cannot hold is tried again in two halves; a single run that it cannot hold has failed.
+    What the memory cannot hold is tried again in two halves; a run that it cannot hold alone goes on on the CPU.
     """
     waiting: dict[tuple, list[RunSpec]] = {}
     for spec in specs:
@@ -127,6 +127,7 @@ def asked(state: TrainState) -> dict:
 
 def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
     """Train some runs as one, and give each its record: failed, with the reason, where it diverged or could not be."""
+    full = False
     try:
         states = [TrainState.new(*spec.parts, device) for spec in group]
         with tqdm(total=group[0].preset.train.steps, unit="step", leave=False, disable=None) as bar:
@@ -134,6 +135,7 @@ def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
                 bar.update()
     except Exception as error:  # whatever one member raises stops all of them: find it by halves
         states, reason = None, f"The training stopped with {type(error).__name__}: {_first_line(error)}."
+        full = isinstance(error, torch.OutOfMemoryError)
     if states:
         for spec, state in zip(group, states):
             bad = next((e.step for e in state.history if not is_finite(e)), None)
@@ -141,7 +143,7 @@ def train_together(group: list[RunSpec], device: str) -> Iterator[Record]:
             known, probed = state.as_run().provenance, {} if reason else asked(state)
             yield Record.of(*spec.parts, state.history, known, reason, probed)
     elif len(group) == 1:
-        yield failed(group[0], reason)
+        yield train_one(group[0], device) if full else failed(group[0], reason)
     else:
         middle = len(group) // 2
         yield from train_together(group[:middle], device)

@@ -60,14 +60,27 @@ def test_a_run_that_cannot_be_is_the_only_one_that_fails(monkeypatch):
 
     def picky(states):
         if any(state.seed == 3 for state in states):
-            raise torch.OutOfMemoryError("out of memory: 9 GiB asked\nand pages more")
+            raise RuntimeError("a broken kernel\nand pages more")
         return original(states)
 
     monkeypatch.setattr(engines, "fit_together", picky)
     found = together([spec(s) for s in range(5)]).values()
     assert {r.seed: r.status for r in found} == {0: "done", 1: "done", 2: "done", 3: "failed", 4: "done"}
     (reason,) = (r.reason for r in found if r.status == "failed")
-    assert reason == "The training stopped with OutOfMemoryError: out of memory: 9 GiB asked."
+    assert reason == "The training stopped with RuntimeError: a broken kernel."
+
+
+def test_a_run_that_the_memory_cannot_hold_even_alone_is_trained_as_fit_does_it(monkeypatch):
+    """And `fit` goes on on the CPU where a GPU is full."""
+
+    def full(states):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(engines, "fit_together", full)
+    found = together([spec(s) for s in range(3)])
+    for asked in (spec(s) for s in range(3)):
+        one, other = found[asked.name], train_one(asked)
+        assert one.status == "done" and one.columns == other.columns
 
 
 def test_a_member_that_diverges_is_a_failure_and_the_others_are_not():
