@@ -24,8 +24,10 @@ def measured(monkeypatch):
     return found
 
 
-def drawn(title="A title", ylim=(0, 1), entries=1, beside="", height=3.0, name="value"):
-    figure, (ax,) = canvas(height, title)
+def drawn(title="A title", ylim=(0, 1), entries=1, beside="", height=3.0, name="value", ratios=(2, 1), key="line 0"):
+    figure, (ax, other) = canvas(height, title, cols=2, width_ratios=ratios)
+    other.plot([0, 1], [0, 1], label=key)
+    other.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set(ylim=ylim, ylabel=name)
     for i in range(entries):
         ax.plot([0, 1], [0, 1], label=f"line {i}")
@@ -52,6 +54,8 @@ def test_the_second_picture_of_a_form_is_the_one_that_a_layout_of_its_own_gives(
         {"beside": "a note at the side"},
         {"height": 4.0},
         {"name": "a name\nof two lines"},
+        {"ratios": (1, 2)},
+        {"key": "a longer name"},
     ],
     ids=lambda changed: next(iter(changed)),
 )

@@ -154,6 +154,26 @@ def test_matching_matrices_state_the_score_and_dot_each_row_where_it_is_largest(
     assert maps[0].get_ylabel() == "query token" and maps[0].get_xlabel() == "key token"
 
 
+def test_without_labels_the_rows_are_vectors_counted_from_one():
+    (ax,) = (ax for ax in drawn(plots.matching_matrices({"layer 1": torch.eye(3)})).axes if ax.images)
+    assert [t.get_text() for t in ax.get_xticklabels()] == [t.get_text() for t in ax.get_yticklabels()] == list("123")
+    assert ax.get_ylabel() == "query vector" and ax.get_xlabel() == "key vector"
+
+
+@pytest.mark.parametrize(
+    ("most", "power", "says"),
+    [(30_000, 4, "entry, in units of 10⁴"), (1_000, 3, "entry, in units of 10³"), (999, 0, "entry"), (0.011, 0, "entry"),
+     (0.0099, -3, "entry, in units of 10⁻³"), (3e-12, -12, "entry, in units of 10⁻¹²")],
+)  # fmt: skip
+def test_the_scale_of_a_heat_map_says_its_power_of_ten_once(most, power, says):
+    bar = drawn(plots.kernels({"a": -torch.eye(4) * most})).axes[1]
+    assert bar.get_xlabel() == says
+    said = [t.get_text() for t in bar.get_xticklabels()]
+    assert said[0].startswith("−"), "a minus sign, as elsewhere"
+    numbers = [float(words.replace("−", "-")) for words in said]
+    assert numbers == pytest.approx([tick / 10**power for tick in bar.get_xticks()])
+
+
 def test_kernels_state_the_trace_and_centre_the_colours_on_zero():
     parts = {"kernel": torch.eye(4) * 3, "factor": torch.ones(4, 4).triu(1)}
     figure = drawn(plots.kernels(parts))
