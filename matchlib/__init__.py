@@ -14,6 +14,7 @@ A file imports only from floors below its own.
 | 2 | `hooks.py` | read (`cache`) and change (`intervene`) any named activation |
 | 2 | `panel.py` | what every panel shares: controls that act, one line of words, pictures |
 | 2 | `rules.py` | how many steps fit in one pass: the set-union rules of parallel reasoning, and their bounds |
+| 2 | `halt.py` | a stop that is heard inside a step: at the next layer, forwards, backwards or in a measurement |
 | 3 | `data.py` | chain tasks as tensors: tokens, answers, the graph they came from, splits |
 | 3 | `board_plot.py` | the board of the rules: which nodes each position holds, layer by layer, and from whom |
 | 3 | `ring_boxes.py` | boxes that answer on a ring, each in a way of its own, for the exercises of lesson 07 |

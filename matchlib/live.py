@@ -10,8 +10,9 @@ import ipywidgets as widgets
 import torch
 
 from matchlib.data import ChainTask
+from matchlib.halt import Halted, halting
 from matchlib.model import LAYERNORMS, ModelConfig
-from matchlib.panel import Mistake, Panel, Shown, control, row
+from matchlib.panel import Mistake, Panel, Press, Shown, control, row
 from matchlib.plots import training_curves
 from matchlib.record import Evaluation, Run, TrainConfig
 from matchlib.train import Step, TrainState, fit
@@ -41,11 +42,12 @@ class LiveTraining(Panel):
         self._steps: Iterator[Step] | None = None
         self._baselines: dict[str, float] | None = None
         self._drawn = -1  # step of the last measurement in the figure
+        self._halt = False  # a stop is asked for; a step in progress looks at it
         gamma = model_config.gamma
         span = {"min": min(0.3, gamma), "max": max(1.1, gamma), "step": 0.1, "value": gamma, "readout_format": ".2f"}
         self.start_button = self.button("Start", "Train, or go on", self._start, button_style="primary")
-        self.stop_button = self.button("Stop", "Stop; what was learnt is kept", self._stop)
-        self.reset_button = self.button("Reset", "Forget what was learnt, and choose anew", self._reset)
+        self.stop_button = Press(self.stop, "Stop", "Stop; what was learnt is kept")
+        self.reset_button = Press(self.reset, "Reset", "Forget what was learnt, and choose anew")
         tip = "LayerNorm after each addition (post) or before each part (pre)"
         self.layernorm = control(widgets.Dropdown, "LayerNorm", tip, options=LAYERNORMS, value=model_config.layernorm)
         self.gamma = control(widgets.FloatSlider, "gamma", "A larger gamma starts with smaller weights", **span)
@@ -81,14 +83,16 @@ class LiveTraining(Panel):
 
     def stop(self) -> None:
         """Stop, and keep what was learnt."""
+        self._halt = True  # at once: an action waits for the panel's thread, which may be in the middle of a step
         self.act(self._stop)
 
     def reset(self) -> None:
         """Stop, and forget what was learnt."""
+        self._halt = True
         self.act(self._reset)
 
     def close(self) -> None:
-        self.act(self._stop)
+        self.stop()
         super().close()
 
     def advance(self, n_steps: int) -> None:
@@ -130,6 +134,7 @@ class LiveTraining(Panel):
         self._stop_other()
         LiveTraining._active = self
         self.say("Drawing the training set …")
+        self._halt = False
         self._task = loop.create_task(self._train())
         self._task.add_done_callback(self._ended)
         self._enable()
@@ -169,28 +174,34 @@ class LiveTraining(Panel):
         """A slice of steps, a look at the page, and again: `sleep(0)` lets the loop handle what was clicked."""
         try:
             self._prepare()
-            next(self._steps, None)  # draws the training set and measures the start, so it says nothing of the pace
-            began, first = perf_counter(), self.state.step
-            said = drawn = began
-            cost = 0.0
-            while not self.state.done and self.view.comm is not None:  # a closed view has none
-                until = perf_counter() + SLICE
-                for _ in self._steps:
-                    if perf_counter() >= until:
-                        break
-                now = perf_counter()
-                if self.figure is None or now - drawn > max(REDRAW, 4 * cost):
-                    self._draw()
-                    drawn = perf_counter()
-                    cost = max(cost, drawn - now)
-                if now - said > 0.25:
-                    said = now
-                    a_step = (now - began) / (self.state.step - first)
-                    self._report(a_step * (self.train_config.steps - self.state.step))
-                await asyncio.sleep(0)
-            self._draw()
+            with halting(self.state.model, lambda: self._halt):
+                await self._slices()
+        except Halted:
+            self._forget_step()
         except KeyboardInterrupt:
             raise RuntimeError("the kernel was interrupted") from None
+        self._draw()
+
+    async def _slices(self) -> None:
+        next(self._steps, None)  # draws the training set and measures the start, so it says nothing of the pace
+        began, first = perf_counter(), self.state.step
+        said = drawn = began
+        cost = 0.0
+        while not self.state.done and self.view.comm is not None:  # a closed view has none
+            until = perf_counter() + SLICE
+            for _ in self._steps:
+                if perf_counter() >= until:
+                    break
+            now = perf_counter()
+            if self.figure is None or now - drawn > max(REDRAW, 4 * cost):
+                self._draw()
+                drawn = perf_counter()
+                cost = max(cost, drawn - now)
+            if now - said > 0.25:
+                said = now
+                a_step = (now - began) / (self.state.step - first)
+                self._report(a_step * (self.train_config.steps - self.state.step))
+            await asyncio.sleep(0)
 
     def _ended(self, task: asyncio.Task) -> None:
         if task is not self._task:  # Stop and Reset have told the page already
@@ -200,11 +211,14 @@ class LiveTraining(Panel):
         else:
             self._settle(self._summary())
 
-    def _fail(self, error: BaseException) -> None:
+    def _forget_step(self) -> None:
         """A step was cut short: let the next start go on from whole steps."""
         self._steps = None
         if self.state is not None:
             self.state.optimizer.zero_grad(set_to_none=True)
+
+    def _fail(self, error: BaseException) -> None:
+        self._forget_step()
         at, why = self.state.step if self.state else 0, f"{type(error).__name__}: {error}"
         self._settle(f"Training stopped at step {at:,} ({why}). Start goes on, Reset begins anew.")
 

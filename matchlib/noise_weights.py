@@ -43,7 +43,8 @@ def scalar_paths(groups: Groups) -> Figure:
         ax.set_title(f"{row}: {name} ({counted(groups[row])})")
         ax.set_ylabel(name)
         ax.margins(y=0.12)
-        ax.locator_params(nbins=4)
+        ax.locator_params(axis="x", nbins=4)
+        ax.locator_params(axis="y", nbins=5)
     for ax in axes[-2:]:
         ax.set_xlabel("step (line: median over seeds; band: min to max)")
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower left", ncols=6, handlelength=4)

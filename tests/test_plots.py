@@ -162,8 +162,9 @@ def test_without_labels_the_rows_are_vectors_counted_from_one():
 
 @pytest.mark.parametrize(
     ("most", "power", "says"),
-    [(30_000, 4, "entry, in units of 10⁴"), (1_000, 3, "entry, in units of 10³"), (999, 0, "entry"), (0.011, 0, "entry"),
-     (0.0099, -3, "entry, in units of 10⁻³"), (3e-12, -12, "entry, in units of 10⁻¹²")],
+    [(30_000, 4, "entry, in units of 10⁴"), (1_000, 3, "entry, in units of 10³"), (999, 0, "entry"),
+     (0.011, 0, "entry"), (0.0099, -3, "entry, in units of 10⁻³"),
+     (3e-12, -12, "entry, in units of 10⁻¹²")],
 )  # fmt: skip
 def test_the_scale_of_a_heat_map_says_its_power_of_ten_once(most, power, says):
     bar = drawn(plots.kernels({"a": -torch.eye(4) * most})).axes[1]

@@ -19,6 +19,7 @@ from matchlib.chains import MODULUS, RESIDUES
 from matchlib.data import KINDS, SPLITS, ChainTask
 from matchlib.explorer import LONGEST
 from matchlib.hooks import intervene
+from matchlib.model import Block
 from matchlib.panel import Mistake, Panel, Shown
 from matchlib.presets import preset
 from matchlib.probe import argmax_score, cache
@@ -511,6 +512,62 @@ def test_stop_is_heard_at_once_keeps_what_was_learnt_and_start_goes_on(endless):
     asyncio.run(page())
     reference = train(TINY.task, TINY.model, replace(LONG, steps=20), device="cpu", progress=False)
     assert endless.history[0].test == reference.history[0].test
+
+
+def press_elsewhere(button) -> None:
+    """As JupyterLab does it: the event comes in a thread of its own while a step is under way."""
+    thread = threading.Thread(target=button.click)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("inside", ["forwards", "backwards", "the first measurement", "a measurement"])
+@pytest.mark.parametrize("button", ["stop_button", "reset_button"])
+def test_stop_is_heard_inside_a_step_which_then_leaves_no_trace(button, inside, monkeypatch):
+    """Pressed while the first layer runs, forwards or backwards: the second one, which comes next, does not."""
+    cfg = replace(TINY.train, steps=12, eval_every=5, snapshots=(7,))
+    panel, ran, ends = LiveTraining(TINY.task, TINY.model, cfg, device="cpu"), [], []
+    at = {"forwards": 7, "backwards": 7, "the first measurement": 0, "a measurement": 5}[inside]
+    first = TINY.model.n_layers - 1 if inside == "backwards" else 0
+    through = Block.forward
+
+    def layer(block, x, tap, last):
+        number = int(block.path.split(".")[1])
+        out = through(block, x, tap, last)
+        asked = panel.state.step == at and out.requires_grad == ("measurement" not in inside)
+
+        def passed(*_):
+            if ran or (asked and number == first):
+                ran.append(number)
+            if ran == [first]:
+                press_elsewhere(getattr(panel, button))
+
+        if inside != "backwards":
+            passed()
+        elif asked:
+            x.register_hook(passed)  # the gradient has come through this layer
+        return out
+
+    async def page():
+        panel.start_button.click()
+        await panel.finished()
+        await asyncio.sleep(0)
+        ends.append((list(ran), panel.training, panel.state and panel.state.step, panel.start_button.disabled))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Block, "forward", layer)
+        asyncio.run(page())
+    assert ends == [([first], False, at if button == "stop_button" else None, False)]
+    if button == "stop_button":
+        assert not any(block._forward_pre_hooks or block._forward_hooks for block in panel.state.model.blocks)
+        assert all(p.grad is None for p in panel.state.model.parameters())
+    panel.advance(12)
+    whole = train(TINY.task, TINY.model, cfg, device="cpu", progress=False)
+    assert [(e.step, e.test, e.loss) for e in panel.history] == [(e.step, e.test, e.loss) for e in whole.history]
+    for name, weights in whole.model.state_dict().items():
+        assert torch.equal(panel.run.model.state_dict()[name], weights), name
+    assert list(panel.run.snapshots) == [7]
+    panel.reset()
 
 
 @pytest.fixture
