@@ -50,7 +50,8 @@ class MatchingMovie(Panel):
         steps = sorted(run.snapshots)
         self.slider = control(
             widgets.SelectionSlider, "Training step", "Which snapshot of the model",
-            options=[(f"{s:,}", s) for s in steps], layout=widgets.Layout(width="30em", max_width="100%"),
+            options=[(f"{s:,}", s) for s in steps],
+            layout={"width": "30em", "max_width": "calc(100% - 4px)", "margin": "2px"},
         )  # fmt: skip
         self.play = widgets.Play(max=len(steps) - 1, interval=500, tooltip="Play to the end", show_repeat=False)
         widgets.link((self.play, "value"), (self.slider, "index"))

@@ -74,7 +74,7 @@ class NoiseLab(Panel):
         self.start = control(widgets.Dropdown, "Start", tip, options=[(f"{s:g}", s) for s in starts])
         self.lr = control(
             widgets.SelectionSlider, "Learning rate", "The highest of its schedule",
-            options=[(f"{rate:g}", rate) for rate in rates],
+            options=[(f"{rate:g}", rate) for rate in rates], layout={"margin": "2px"},
         )  # fmt: skip
         tip = "Ticked: none at the rate that suits it best. Else: none at the rate of the slider"
         self.fair = control(widgets.Checkbox, "compare with none at its own best rate", tip, value=True, indent=False)
