@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import ScaledTranslation
 
 from matchlib.rules import Held, bounds, reach, senders, sets
 from matchlib.style import BLUE, GREY, INK, PALE, SKY, SMALL, VERMILLION, canvas, columns, styled
@@ -68,7 +69,7 @@ def board(
     growth.add_patch(Rectangle((layer - 0.5, -0.5), 1, n_nodes, fc="none", ec=INK, lw=1.8, zorder=5, clip_on=False))
     growth.set_xticks(range(n_layers + 1))
     growth.set_xlabel("layers", labelpad=16)  # as high as that of the sequence
-    growth.tick_params(labelleft=False)  # right beside those of the sequence
+    growth.yaxis.set_visible(False)  # right beside those of the sequence
     growth.set_title("the start" if receiver == last else f"position {receiver}", fontsize=SMALL)
     if receiver == last:
         _bound_marks(growth, len(order), n_layers, start, nodes, ring)
@@ -109,20 +110,25 @@ def _digit(t: int) -> MarkerStyle:
 
 
 def _sequence(ax: Axes, order: Sequence[int], start: int, n_nodes: int, receiver: int) -> None:
-    """Below each position its node, below each pair its edge."""
+    """Below each position its node, below each pair its edge: as texts, for ticks take twice as long."""
     tokens = [node % n_nodes for edge in order for node in (edge, edge + 1)] + [start]
-    ax.set_xticks(range(len(tokens)), tokens)
+    ax.set_xticks([])
+    for place, token in enumerate(tokens):
+        _below(ax, place, 5.5, str(token), fontsize=9)
     size = SMALL if len(order) < 10 else 7
-    for place, edge in enumerate(order):  # kept out of the layout, which takes most of the time: the label leaves room
-        ax.annotate(
-            f"edge {edge}", (2 * place + 0.5, 0), (0, -16), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="center", va="top", fontsize=size, color=GREY, in_layout=False,
-        )  # fmt: skip
-    last = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center", "va": "top"}
-    ax.annotate("start", (len(tokens) - 1, 0), (0, -16), fontsize=size, in_layout=False, **last)
+    for place, edge in enumerate(order):
+        _below(ax, 2 * place + 0.5, 16, f"edge {edge}", fontsize=size, color=GREY)
+    _below(ax, len(tokens) - 1, 16, "start", fontsize=size)
     ax.vlines([2 * place + 1.5 for place in range(len(order))], -0.5, n_nodes - 0.5, GREY, lw=1.2, zorder=2)
-    ax.set_xlabel("the sequence, its tokens named by their nodes", labelpad=16)
+    ax.set_xlabel("the sequence, its tokens named by their nodes", labelpad=30.5)
     ax.add_patch(Rectangle((receiver - 0.5, -0.5), 1, n_nodes, fc="none", ec=INK, lw=1.8, zorder=5, clip_on=False))
+
+
+def _below(ax: Axes, x: float, points: float, words: str, **look) -> None:
+    """Words under the axes, so many points below; the label of the axis leaves them room."""
+    down = ScaledTranslation(0, -points / 72, ax.figure.dpi_scale_trans)
+    place = ax.get_xaxis_transform() + down
+    ax.text(x, 0, words, transform=place, ha="center", va="top", in_layout=False, **look)
 
 
 def _hearing(ax: Axes, held: Held, layer: int, receiver: int, n_nodes: int) -> None:

@@ -4,12 +4,12 @@ From one value of a control to the next nothing then moves but what has changed;
 the cost of a picture, is done once a form.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from itertools import chain
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 
@@ -26,6 +26,7 @@ class Laid:
         return cls(boxes, tuple(text.get_position() for text in figure.texts))
 
     def lay(self, figure: Figure) -> None:
+        """Let the axes and texts of another figure stand here."""
         figure.set_layout_engine("none")
         for ax, box in zip(figure.axes, self.axes, strict=True):
             ax.set_position(box)
@@ -53,18 +54,24 @@ class Places:
 def _form(figure: Figure) -> Hashable:
     """All that the places depend on: the size, the grid, and how much room the words take."""
     entries = tuple(len(legend.get_texts()) for legend in figure.legends)
-    return *figure.get_size_inches(), entries, _lines(*figure.texts), *map(_form_of, figure.axes)
+    return *figure.get_size_inches(), entries, _lines(_words(figure.texts)), *map(_form_of, figure.axes)
 
 
 def _form_of(ax: Axes) -> Hashable:
-    outer = ax.title, ax._left_title, ax.xaxis.label, ax.yaxis.label
+    around = ax.get_title("left"), ax.get_title(), ax.get_xlabel(), ax.get_ylabel()
     legend = ax.get_legend()
-    beside = chain(ax.texts, legend.get_texts() if legend else ())
-    names = ax.yaxis.get_major_formatter().format_ticks(ax.yaxis.get_majorticklocs())
-    longest = [max((len(str(words)) for words in of), default=0) for of in ((t.get_text() for t in beside), names)]
-    return ax.get_position(original=True).bounds, _lines(*outer), *longest
+    beside = _words(ax.texts) + _words(legend.get_texts() if legend else ())
+    at_ticks = ax.yaxis.get_major_formatter().format_ticks(ax.yaxis.get_majorticklocs())
+    return ax.get_position(original=True).bounds, _lines(around), _longest(beside), _longest(at_ticks)
 
 
-def _lines(*texts) -> tuple[int, ...]:
-    """The lines of each text, 0 for an empty one."""
-    return tuple(len(text.get_text().splitlines()) for text in texts)
+def _words(texts: Iterable[Text]) -> list[str]:
+    return [text.get_text() for text in texts]
+
+
+def _lines(words: Iterable[str]) -> tuple[int, ...]:
+    return tuple(len(text.splitlines()) for text in words)
+
+
+def _longest(words: Iterable) -> int:
+    return max((len(str(text)) for text in words), default=0)
