@@ -155,7 +155,8 @@ class AskTheModel(Panel):
                 self.start.value = kept
         start = self.start.value
         if distinct and start in chain[last + 1 :]:
-            raise Mistake(f"From {start} the chain has no {hops} steps left: choose a start up to {chain[last]}.")
+            allowed = ", ".join(map(str, chain[: last + 1]))
+            raise Mistake(f"From {start} the chain has no {hops} steps left: choose one of {allowed}.")
         try:
             return self.task.question(chain, start, hops, order=self._order)
         except ValueError as error:

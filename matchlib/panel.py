@@ -95,6 +95,13 @@ class Shown(widgets.HTML):
         self.layout.display = "none"
 
 
+class View(widgets.VBox):
+    """A panel's widgets. Where widgets do not run, such as on a printed page, this sentence stands in their place."""
+
+    def __repr__(self) -> str:
+        return "A panel: run this notebook to use it. What it shows stands on this page as well."
+
+
 class Panel:
     """A view of widgets, and `figure`: what it shows now, for pages on which widgets do not run."""
 
@@ -102,7 +109,7 @@ class Panel:
 
     def __init__(self):
         self.message = widgets.HTML()
-        self.view = widgets.VBox()
+        self.view = View()
         self.view.add_class("matchlib-panel")
         self._sheet = widgets.HTML(SHEET, layout=widgets.Layout(display="none"))
         self._quiet = False
@@ -118,7 +125,7 @@ class Panel:
 
     def lay(self, *children: widgets.Widget) -> None:
         """Put these on the page, one below the other."""
-        self.view.children = (*children, self._sheet)  # last: a page without widgets prints how the panel begins
+        self.view.children = (*children, self._sheet)
 
     def close(self) -> None:
         """Take the panel off the page."""

@@ -46,6 +46,10 @@ RC = {
 class Picture(Figure):
     """A figure that shows itself in a notebook, also where pyplot was never imported."""
 
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        """The picture, and its alternative text for a page and those who cannot see it."""
+        return {"image/png": self._repr_png_()}, {"image/png": {"alt": " ".join(self.get_suptitle().split())}}
+
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
         with matplotlib.rc_context(RC):

@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -235,6 +236,13 @@ def test_figures_are_dark_on_white_and_show_themselves_whatever_the_readers_styl
             words = [ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels(), *ax.texts]
             assert all(sum(to_rgb(w.get_color())) < 1.5 for w in words)
             assert same_color(ax.get_facecolor(), "white")
+
+
+def test_a_notebook_gets_each_picture_once_with_its_title_in_words():
+    figure = FIGURES["seed_spread"]()
+    data, metadata = InteractiveShell.instance().display_formatter.format(figure)
+    assert data["image/png"].startswith(b"\x89PNG") and set(data) == {"image/png", "text/plain"}
+    assert metadata["image/png"]["alt"] == title(figure)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -157,6 +157,12 @@ def test_the_words_of_a_picture_are_one_line_and_a_narrow_page_scrolls_before_it
     assert "max-width: max(100%, 560px)" in image.value and image.layout.overflow == "auto"
 
 
+def test_where_widgets_do_not_run_a_sentence_stands_in_place_of_the_panel(training):
+    data = training.view._repr_mimebundle_()
+    assert data["text/plain"] == "A panel: run this notebook to use it. What it shows stands on this page as well."
+    assert "application/vnd.jupyter.widget-view+json" in data
+
+
 def test_every_panel_brings_the_sheet_of_its_looks_once_and_out_of_sight():
     explorer = ChainExplorer()
     sheets = [child for child in explorer.view.children if "<style>" in getattr(child, "value", "")]
@@ -232,7 +238,7 @@ def test_a_start_with_too_few_steps_left_is_one_sentence_that_says_which_will_do
     asking.chain.value = "1 4 7 3"
     kept = asking.answered
     asking.start.value = 7
-    assert "From 7 the chain has no 2 steps left: choose a start up to 4." in one_sentence(asking)
+    assert "From 7 the chain has no 2 steps left: choose one of 1, 4." in one_sentence(asking)
     assert asking.answered is kept
     with pytest.raises(widgets.trait_types.traitlets.TraitError):
         asking.start.value = 9  # not in the chain: the list does not offer it
