@@ -4,17 +4,14 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
-import time
 from pathlib import Path
 from urllib.request import urlopen
 
 import nbformat
 import pytest
+from server_work import jupyterlab, places
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 120  # seconds for the server to start
 
 
 def command() -> list[str]:
@@ -25,27 +22,11 @@ def command() -> list[str]:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    """The server of that command: where it answers, what it would open in a browser, and its token."""
+    """What the server of that command says of itself, and the page by which it would open a browser."""
     home = tmp_path_factory.mktemp("start")
-    own = {name: str(home / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
-    quiet = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0"]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *quiet, *command()],
-            cwd=ROOT, env=os.environ | own, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        until, found = time.monotonic() + PATIENCE, None
-        while found is None:
-            assert time.monotonic() < until and process.poll() is None, (home / "log").read_text()[-2000:]
-            time.sleep(0.1)
-            for told in Path(own["JUPYTER_RUNTIME_DIR"]).glob("jpserver-*.json"):
-                found = json.loads(told.read_text() or "null")
-        opened = next(Path(own["JUPYTER_RUNTIME_DIR"]).glob("*file-to-run*-open.html"), None)
-        yield found["url"], opened.read_text() if opened else "", found["token"]
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+    with jupyterlab(home, ROOT, *command()) as told:
+        (page,) = Path(places(home)["JUPYTER_RUNTIME_DIR"]).glob("*file-to-run*-open.html")
+        yield told, page.read_text()
 
 
 def test_the_command_opens_lesson_00(started):
@@ -54,11 +35,11 @@ def test_the_command_opens_lesson_00(started):
 
 @pytest.mark.parametrize("lesson", sorted(p.name for p in (ROOT / "course").glob("*.ipynb")))
 def test_every_link_of_a_lesson_to_a_file_leads_somewhere_on_that_server(lesson, started):
-    url, _, token = started
+    told, _ = started
     cells = nbformat.read(ROOT / "course" / lesson, as_version=4).cells
     links = re.findall(r"\]\((?!http)([^)#\s]+)", "\n".join(c.source for c in cells if c.cell_type == "markdown"))
     assert any("exercises" in link for link in links)
     for link in links:
         path = os.path.normpath(f"course/{link}")
-        with urlopen(f"{url}api/contents/{path}?content=0&token={token}") as answer:
+        with urlopen(f"{told['url']}api/contents/{path}?content=0&token={told['token']}") as answer:
             assert json.loads(answer.read())["path"] == path

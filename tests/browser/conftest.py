@@ -1,11 +1,7 @@
 """One JupyterLab on loopback with a token, serving a copy of the lessons, and one headless Chromium to look at it."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +9,7 @@ from pathlib import Path
 import pytest
 from jupyter_page import NotebookPage
 from playwright.sync_api import Browser, sync_playwright
+from server_work import jupyterlab
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LESSONS = sorted((ROOT / "course").glob("*.ipynb"))
@@ -25,7 +22,6 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-LIMIT = 180  # seconds for the server to start
 # Every kernel runs this first. What it asks of the network is refused, and written down where the tests look.
 NO_NETWORK = """
 import sys
@@ -93,36 +89,12 @@ def server(browser, tmp_path_factory) -> Iterator[Server]:
     asked = home / "asked"
     asked.touch()
     (startup / "no_network.py").write_text(NO_NETWORK.format(seen=str(asked)))
-    own = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
-    own |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
+    own = {"IPYTHONDIR": str(home / "ipython"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "MATCHLIB_PROGRESS": str(home / "progress.json")}
     own |= {"OMP_NUM_THREADS": "1"}  # several kernels share the cores
     own |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # else a kernel that is restarted warns of its debugger
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
-    command += ["--ServerApp.port=0", "--LabApp.expose_app_in_browser=True"]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=log, stderr=log)
-    try:
-        told = _told(Path(own["JUPYTER_RUNTIME_DIR"]), process, home / "log")
+    with jupyterlab(home, folder, "--LabApp.expose_app_in_browser=True", **own) as told:
         yield Server(told["url"], told["token"], folder, asked)
-    finally:
-        process.terminate()  # it ends its kernels
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _told(runtime: Path, process: subprocess.Popen, log: Path) -> dict:
-    """What a server that is ready says of itself."""
-    until = time.monotonic() + LIMIT
-    while time.monotonic() < until and process.poll() is None:
-        for path in runtime.glob("jpserver-*.json"):
-            if (text := path.read_text()).rstrip().endswith("}"):
-                return json.loads(text)
-        time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start within {LIMIT} s:\n{log.read_text()[-2000:]}")
 
 
 @pytest.fixture(scope="session")
