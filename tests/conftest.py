@@ -1,14 +1,35 @@
-"""Settings that every test file shares: repeatable property tests, and GPU tests that say why they are skipped."""
+"""Settings that every test file shares: tests side by side, repeatable property tests, GPU tests that say why not."""
+
+import os
 
 import pytest
 import torch
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from matchlib import progress
 from matchlib.checking import check
 
 settings.register_profile("course", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("course")
+
+
+def pytest_configure(config):
+    """Where tests run side by side (pytest-xdist), each worker has a core: more threads would wait for each other."""
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels and programs that tests start
+        torch.set_num_threads(1)
+
+
+class Shares(LoadFileScheduling):
+    """Who runs what: a file stays with one worker, but each lesson in the browser takes as long as a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith("tests/browser/test_panels.py::") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Shares(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items):

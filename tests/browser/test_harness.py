@@ -20,7 +20,7 @@ button.on_click(lambda pressed: 1 / 0)
 box = widgets.VBox([button])
 box""",
     "the console": "display(Javascript('console.error(\"said in the console\")'))",
-    "stderr": "import sys\nprint('said on stderr', file=sys.stderr)",
+    "stderr": "import sys\nprint('said on stderr', end='', file=sys.stderr)",  # in one piece: two may come apart
     "the network": "display(HTML('<img src=\"https://example.invalid/x.png\">'))",
     "a cell": "raise ValueError('said by a cell')",
     "after it": "print('never run')",
@@ -45,7 +45,7 @@ def wrong(server, open_notebook):
 
 @pytest.mark.parametrize(
     "complaint",
-    ["widget: ZeroDivisionError: division by zero", "console: said in the console", "stderr: said on stderr\n",
+    ["widget: ZeroDivisionError: division by zero", "console: said in the console", "stderr: said on stderr",
      "network: https://example.invalid/x.png", "cell: ValueError: said by a cell"],
 )  # fmt: skip
 def test_what_goes_wrong_is_a_complaint(wrong, complaint):

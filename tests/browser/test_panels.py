@@ -7,26 +7,10 @@ from conftest import LESSONS
 from uses import USES
 
 
-@pytest.fixture(scope="module")
-def running(open_notebook):
-    """Open a lesson and let its cells run; each is opened once."""
-    opened = {}
-
-    def run(name):
-        if name not in opened:
-            opened[name] = open_notebook(name)
-            opened[name].run_all()
-        return opened[name]
-
-    return run
-
-
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_a_lesson_runs_and_its_panels_answer(path, running, screenshots, request):
-    lesson = running(path.name)
-    chosen = [item.callspec.params.get("path") for item in request.session.items if hasattr(item, "callspec")]
-    if following := [p for p in LESSONS if p > path and p in chosen]:
-        running(following[0].name)  # its cells run on the other core meanwhile
+def test_a_lesson_runs_and_its_panels_answer(path, open_notebook, screenshots):
+    lesson = open_notebook(path.name)
+    lesson.run_all()
     lesson.wait()
     assert lesson.complaints == []
     uses = USES[path.stem]
