@@ -12,12 +12,13 @@ from matchlib.data import Batch
 from matchlib.flow import chain_graph, information_flow
 from matchlib.hooks import intervene
 from matchlib.model import Transformer
-from matchlib.panel import Mistake, Panel, Shown, control, row, table
+from matchlib.panel import Panel, Shown, Unshown, control, row, table
 from matchlib.probe import flow
 from matchlib.record import Run
 from matchlib.train import seeded
 
-SEPARATORS = re.compile(r"(?:[\s,;]|->|→)+")
+# Spaces, commas, brackets, arrows, and a dash that is no minus: 7 - 12 and 7-12, but not 7 -12.
+SEPARATORS = re.compile(r"(?:[\s,;:()\[\]{}]|[-=]+>|[→–—]|(?<=\d)-(?=[\d\s])|(?<=\s)-(?=\s))+")
 LAST, ALL = "at the last position", "at every position"
 
 
@@ -145,7 +146,7 @@ class AskTheModel(Panel):
     def _question(self) -> Batch:
         chain = read_chain(self.chain.value)
         if len(chain) != (length := self.task.chain_length):
-            raise Mistake(f"This chain has {len(chain)} tokens and the model was trained on {length}: write {length}.")
+            raise Unshown(f"This chain has {len(chain)} tokens and the model was trained on {length}: write {length}.")
         hops, distinct = self.hops.value, len(set(chain)) == len(chain)
         last = len(chain) - 1 if self.task.closed else self.task.n_edges - hops  # place of the last good start
         if distinct and list(self.start.options) != chain:
@@ -156,11 +157,11 @@ class AskTheModel(Panel):
         start = self.start.value
         if distinct and start in chain[last + 1 :]:
             allowed = ", ".join(map(str, chain[: last + 1]))
-            raise Mistake(f"From {start} the chain has no {hops} steps left: choose one of {allowed}.")
+            raise Unshown(f"From {start} the chain has no {hops} steps left: choose one of {allowed}.")
         try:
             return self.task.question(chain, start, hops, order=self._order)
         except ValueError as error:
-            raise Mistake(str(error)) from None
+            raise Unshown(str(error)) from None
 
     def _ask(self) -> None:
         batch = self._question()
@@ -197,14 +198,14 @@ class AskTheModel(Panel):
 
 
 def read_chain(text: str) -> list[int]:
-    """The numbers of a chain such as "7 12, 30 -> 41". Raises Mistake for a word that is no whole number."""
+    """The numbers of a chain such as "7 12, 30 -> 41". Raises Unshown for a word that is no whole number."""
     words = [word for word in SEPARATORS.split(text) if word]
     for word in words:
         if not re.fullmatch(r"[+-]?[0-9]{1,12}", word):
             shown = word if len(word) <= 20 else word[:20] + "…"
-            raise Mistake(f"{shown!r} is not a whole number: write the chain as numbers, such as 7 12 30.")
+            raise Unshown(f"{shown!r} is not a whole number: write the chain as numbers, such as 7 12 30.")
     if not words:
-        raise Mistake("The chain is empty: write its tokens in order, such as 7 12 30.")
+        raise Unshown("The chain is empty: write its tokens in order, such as 7 12 30.")
     return list(map(int, words))
 
 

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from matchlib.chains import MODULUS, RESIDUES
 from matchlib.data import KINDS, SPLITS, Batch, ChainTask
 from matchlib.flow import chain_graph
-from matchlib.panel import Mistake, Panel, Shown, control, row, table
+from matchlib.panel import Panel, Shown, Unshown, control, row, table
 from matchlib.train import seeded
 
 LONGEST = 7  # edges of a chain: the rule's sequences of longer ones take seconds to list
@@ -75,7 +75,7 @@ class ChainExplorer(Panel):
             batch = task.sample(1, split, generator=seeded(self.seed.value, "chain explorer"))
             baselines = task.baselines(split)
         except ValueError as error:
-            raise Mistake(str(error)) from None
+            raise Unshown(str(error)) from None
         self.task, self.batch, self.baselines = task, batch, baselines
         self.figure = self._graph.show_once((task, split, self.seed.value), lambda: chain_graph(batch))
         self.words.value = escape(self._in_words(batch))

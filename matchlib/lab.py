@@ -16,7 +16,7 @@ from matchlib.data import Batch, ChainTask
 from matchlib.evidence import Count
 from matchlib.flow import information_flow
 from matchlib.model import Transformer
-from matchlib.panel import Mistake, Panel, Shown, control, row, table
+from matchlib.panel import Mistake, Panel, Shown, Unshown, control, row, table
 from matchlib.patch import circuit, observe
 from matchlib.record import Run
 from matchlib.train import seeded
@@ -155,7 +155,7 @@ class PatchingLab(Panel):
         box.layout.display = None if len(options) > 1 else "none"
 
     def _read(self) -> Batch:
-        """The question in the controls, each of which then offers what the others allow. Raises Mistake."""
+        """The question in the controls, each of which then offers what the others allow. Raises Unshown."""
         self._ready = None  # what was arranged is out of date, whatever is found here
         subject = self._models[self.model.value]
         if self._asked != subject.task:
@@ -163,17 +163,17 @@ class PatchingLab(Panel):
         self._offer(self.where, list(MOVES[self.intervention.value]))
         chain = read_chain(self.chain.value)
         if len(chain) != (length := subject.task.chain_length):
-            raise Mistake(f"This chain has {len(chain)} tokens and the model was made for {length}: write {length}.")
+            raise Unshown(f"This chain has {len(chain)} tokens and the model was made for {length}: write {length}.")
         if len(set(chain)) == length:
             self._offer(self.start, chain[:-HOPS])
         try:
             batch = subject.task.question(chain, self.start.value, order=self._order)
         except ValueError as error:
-            raise Mistake(str(error)) from None
+            raise Unshown(str(error)) from None
         fit = [] if self._move.left is None else others(batch, self._move.left)
         self._offer(self.other, fit)
         if not fit and self._move.left is not None:
-            raise Mistake("No node of this chain can play the other: choose another start, or another intervention.")
+            raise Unshown("No node of this chain can play the other: choose another start, or another intervention.")
         return subject.form(batch)
 
     def _prepare(self) -> None:

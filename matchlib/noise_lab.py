@@ -12,7 +12,7 @@ from matchlib.cells import spread
 from matchlib.ledger import Record
 from matchlib.model import NOISES
 from matchlib.noise_plots import curves_with_bands, scalar_paths
-from matchlib.panel import Mistake, Panel, Shown, control, row
+from matchlib.panel import Panel, Shown, Unshown, control, row
 
 KEPT = 200  # choices whose pictures are kept, of about 0.1 MB each
 QUESTIONS = {"any": "any chain", "train": "the residue rule"}
@@ -161,7 +161,7 @@ class NoiseLab(Panel):
             return groups, notes
         try:
             none = self._arm(choice, NONE)
-        except Mistake:
+        except Unshown:
             return groups, [*notes, "There are no runs without noise to compare with"]
         rate = best_rate([r for runs in none.values() for r in runs]) if choice.fair else choice.lr
         label, records, more = _at(none, rate)
@@ -173,13 +173,13 @@ class NoiseLab(Panel):
         if not found:
             what = noise if noise == NONE else f"{noise}, start {choice.start:g}"
             where = f"trained on {QUESTIONS[choice.split]}, d_head {choice.d_head}"
-            raise Mistake(f"The records hold no run of {what}, {where}: choose another. What was shown before stays.")
+            raise Unshown(f"The records hold no run of {what}, {where}: choose another.")
         return found
 
     def _curves_of(self, groups: dict[str, list[Record]]) -> Figure:
         groups = {label: runs for label, runs in groups.items() if any(r.status == "done" for r in runs)}
         if not groups:
-            raise Mistake("Every run of this choice failed, so there is nothing to draw: choose another.")
+            raise Unshown("Every run of this choice failed, so there is nothing to draw: choose another.")
         first = next(iter(groups.values()))[0]
         known = first.task.baselines("test" if first.train.split == "train" else "any")
         return curves_with_bands(groups, baselines={name: known[name] for name in BASELINES})

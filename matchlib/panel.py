@@ -22,6 +22,7 @@ from matchlib.places import Places
 
 WORDS = {"description_width": "initial"}  # a label is never cut short
 KEPT = 50  # pictures of a place, each with its figure, of about 1 MB
+FADED = "matchlib-faded"  # the class of a panel whose pictures and answers are of an earlier choice
 SCALED = "max-width: max(100%, 560px)"  # a picture shrinks with the page as long as it can be read, then it scrolls
 # Lines of text as close as in prose (in a widget they stand as far apart as controls do), cells for a narrow page, and
 # an arrow that is seen on a dark one.
@@ -31,6 +32,9 @@ SHEET = """<style>
 .matchlib-panel .widget-gridbox { overflow-x: auto }
 .matchlib-panel .widget-gridbox .widget-html-content { overflow-x: visible; font-size: 85% }
 .matchlib-panel .widget-gridbox .widget-button { padding: 0 2px; line-height: 22px }
+.matchlib-faded .widget-html:not(.matchlib-message) { opacity: 0.35 }
+.matchlib-faded .matchlib-message .widget-html-content::after {
+  content: " What stands below answers an earlier choice." }
 [data-jp-theme-light="false"] .matchlib-panel select { background-image: url("data:image/svg+xml,\
 <svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'>\
 <path d='M5 7l4 4 4-4' fill='none' stroke='white' stroke-width='1.6'/></svg>") }
@@ -40,6 +44,10 @@ Action = Callable[[], None]
 
 class Mistake(Exception):
     """A learner's mistake: its sentence is shown, and the panel keeps what it showed before."""
+
+
+class Unshown(Mistake):
+    """The controls ask for what cannot be shown: what was shown before is of another choice, and fades."""
 
 
 class Press(widgets.Button):
@@ -109,10 +117,11 @@ class Panel:
 
     def __init__(self):
         self.message = widgets.HTML()
+        self.message.add_class("matchlib-message")
         self.view = View()
         self.view.add_class("matchlib-panel")
         self._sheet = widgets.HTML(SHEET, layout=widgets.Layout(display="none"))
-        self._quiet = False
+        self._quiet = self._answered = False
         self._waiting: set[Action] = set()
         self._thread = get_ident()
         try:
@@ -148,8 +157,12 @@ class Panel:
         self._waiting.discard(action)
         try:
             action()
+            self._answered = True
+            self.view.remove_class(FADED)
         except Mistake as mistake:
             self.say(str(mistake))
+            if isinstance(mistake, Unshown) and self._answered:
+                self.view.add_class(FADED)
         except Exception as error:
             self.say(f"This did not work ({type(error).__name__}: {error}). What was shown before still stands.")
             raise

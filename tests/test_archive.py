@@ -63,7 +63,7 @@ def test_a_sweep_goes_on_with_a_packed_file(records):
     assert len(run_grid(TINY, records.parent, here, resume=True, progress=False)) == 8
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}\n" * 999)[:-9]])
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}\n" * 999)[:-9]], ids=["no gzip", "cut short"])
 def test_a_damaged_packed_file_gets_one_sentence(records, content):
     records.unlink()
     packed(records).write_bytes(content)

@@ -107,10 +107,8 @@ def test_what_the_records_lack_is_one_sentence_and_the_last_picture_stays(lab):
     lab.choose(noise="orthogonal", start=1.0, d_head=32, lr=4e-3)
     before, words = shown(lab), lab.sentence
     lab.noise.value = "identity"
-    assert lab.message.value == (
-        "The records hold no run of identity, start 1, trained on any chain, d_head 32: choose another. What was shown "
-        "before stays."
-    )
+    says = "The records hold no run of identity, start 1, trained on any chain, d_head 32: choose another."
+    assert lab.message.value == says
     assert shown(lab) == before == [title(lab.figure), title(lab.paths)] and lab.sentence == words
     assert lab.noise.value == "identity" and list(lab.runs)[0].startswith("orthogonal")
     lab.d_head.value = 4

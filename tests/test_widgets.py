@@ -15,12 +15,13 @@ import torch
 from matplotlib.figure import Figure
 
 from matchlib import ask, live, movie
+from matchlib.ask import read_chain
 from matchlib.chains import MODULUS, RESIDUES
 from matchlib.data import KINDS, SPLITS, ChainTask
 from matchlib.explorer import LONGEST
 from matchlib.hooks import intervene
 from matchlib.model import Block
-from matchlib.panel import Mistake, Panel, Shown
+from matchlib.panel import FADED, Mistake, Panel, Shown, Unshown
 from matchlib.presets import preset
 from matchlib.probe import argmax_score, cache
 from matchlib.record import TrainConfig
@@ -219,6 +220,8 @@ def test_a_chain_with_any_separator_is_answered_as_the_model_would(asking, run):
         ("1 4 4 3", "Token 4 occurs twice"),
         ("0 4 7 3", "0 is not a token of this task: use whole numbers from 1 to 40"),
         ("-1 4 7 3", "-1 is not a token"),
+        ("1 -4 7 3", "-4 is not a token"),
+        ("[1, -4, 7, 3]", "-4 is not a token"),
         ("1 4 41 3", "41 is not a token"),
     ],
 )
@@ -230,8 +233,17 @@ def test_a_mistake_in_the_chain_is_one_sentence_and_the_last_answer_stays(asking
     asking.ask_button.click()
     assert says in one_sentence(asking)
     assert asking.answered is kept and asking.figure is figure and asking.verdict.value == words
+    assert FADED in asking.view._dom_classes, "what is shown answers another question"
     asking.chain.value = "1 4 7 2"
     assert asking.message.value == "" and asking.answered is not kept
+    assert FADED not in asking.view._dom_classes
+
+
+@pytest.mark.parametrize(
+    "text", ["1 4 7 3", "[1, 4, 7, 3]", "(1; 4; 7; 3)", "1-4-7-3", "1 - 4 - 7 - 3", "1 => 4 --> 7 → 3", "1 – 4: 7\n3"]
+)
+def test_a_chain_is_read_however_its_tokens_are_kept_apart(text):
+    assert read_chain(text) == [1, 4, 7, 3]
 
 
 def test_a_start_with_too_few_steps_left_is_one_sentence_that_says_which_will_do(asking):
@@ -812,3 +824,21 @@ def test_a_mistake_is_a_sentence_and_not_an_exception():
 
     panel.act(wrong)
     assert panel.message.value == "Choose another."
+
+
+@pytest.mark.parametrize(
+    ("kind", "answered", "fades"), [(Mistake, True, False), (Unshown, True, True), (Unshown, False, False)]
+)
+def test_what_answers_an_earlier_choice_fades_until_the_next_answer(kind, answered, fades):
+    panel = Panel()
+    if answered:
+        panel.act(lambda: None)
+
+    def wrong():
+        raise kind("Choose another.")
+
+    panel.act(wrong)
+    assert (FADED in panel.view._dom_classes) == fades
+    panel.act(wrong)
+    panel.act(lambda: None)
+    assert FADED not in panel.view._dom_classes and "matchlib-panel" in panel.view._dom_classes

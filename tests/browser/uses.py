@@ -42,15 +42,24 @@ def says(panel: Locator, words: str) -> None:
     expect(panel).to_contain_text(re.compile(words))
 
 
+def fades(panel: Locator, opacity: str) -> None:
+    """The picture is this opaque, and what the panel says to the learner is not faded."""
+    picture = panel.locator(".widget-html", has=panel.page.locator("img")).first
+    expect(picture).to_have_css("opacity", opacity)
+    expect(panel.locator(".matchlib-message")).to_have_css("opacity", "1")
+
+
 def ask(panel: Locator) -> None:
     """Type a chain with a mistake, mend it by keyboard, cut a layer, see the flow."""
     chain, keys = panel.get_by_label("Chain", exact=True), panel.page.keyboard
     chain.fill("7 24 eleven 38 40 3 15")
     keys.press("Enter")
     says(panel, "'eleven' is not a whole number: write the chain as numbers")
+    fades(panel, "0.35")
     chain.fill("8 25 12 39 41 4 16")
     keys.press("Tab")  # to the start, where one chooses by typing
     says(panel, r"The model reads (\d+ )+8 and says")
+    fades(panel, "1")
     keys.type("12")
     says(panel, r"The model reads .* 12 and says")
     before = panel.locator("code").inner_text()
