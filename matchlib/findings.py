@@ -1,6 +1,8 @@
 """What the experiments of lesson 04 found on the shipped models.
 
-    python -m matchlib.findings        makes course/runs/findings.jsonl anew, one line an experiment and model: minutes
+    python -m matchlib.findings        makes course/runs/findings.jsonl anew, one line an experiment and model
+
+The first line says where, with what and for how long the record was made.
 
 Every experiment is put to the seven seeds of `small`, on questions without a residue rule and on the test split, and to
 three models that tell what it is worth: an untrained one, one that knows its training sequences by heart (asked those),
@@ -9,9 +11,12 @@ are also put, unchanged, to ten held-out seeds, trained for this record alone, w
 """
 
 import json
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
+
+import torch
 
 from matchlib.causes import Setting, investigate
 from matchlib.construct import build, with_sink
@@ -20,7 +25,7 @@ from matchlib.evidence import Finding
 from matchlib.experiments import EXPERIMENTS
 from matchlib.model import Transformer
 from matchlib.presets import PRESETS
-from matchlib.record import write_whole
+from matchlib.record import provenance, write_whole
 from matchlib.runs import RUNS, SHIPPED, load_or_train
 from matchlib.train import seeded, train
 
@@ -42,7 +47,8 @@ def held_out() -> Settings:
     """`small` on seeds that had no part in working out the experiments: half a minute of training each."""
     small = PRESETS["small"]
     for seed in HELD_OUT:
-        yield f"held out {seed}", train(small.task, small.model, small.train, seed).model, *questions("any")
+        run = train(small.task, small.model, small.train, seed, device="cpu")
+        yield f"held out {seed}", run.model, *questions("any")
 
 
 def shipped() -> Settings:
@@ -72,15 +78,16 @@ def find(settings: Settings) -> Iterator[Finding]:
 def load() -> dict[str, dict[str, Finding]]:
     """The shipped findings: experiment -> model -> finding."""
     kept: dict[str, dict[str, Finding]] = {}
-    for line in RECORD.read_text().splitlines():
-        finding = Finding.read(json.loads(line))
+    _made, *lines = map(json.loads, RECORD.read_text().splitlines())
+    for finding in map(Finding.read, lines):
         kept.setdefault(finding.name, {})[finding.model] = finding
     return kept
 
 
 if __name__ == "__main__":
-    found = []
+    found, began = [], time.perf_counter()
     for finding in find(chain(shipped(), held_out())):
         print(f"{finding.model:18} {finding.name:36} {finding.verdict:13} {finding.found}", flush=True)
         found.append(finding)
-    write_whole(RECORD, "".join(json.dumps(f.record) + "\n" for f in found).encode())
+    made = {"provenance": provenance(torch.device("cpu"), time.perf_counter() - began)}
+    write_whole(RECORD, "".join(json.dumps(line) + "\n" for line in [made, *(f.record for f in found)]).encode())

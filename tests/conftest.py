@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 from hypothesis import settings
-from xdist.scheduler import LoadFileScheduling
+from sharing import Shares
 
 from matchlib import progress
 from matchlib.checking import check
@@ -19,13 +19,6 @@ def pytest_configure(config):
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the kernels and programs that tests start
         torch.set_num_threads(1)
-
-
-class Shares(LoadFileScheduling):
-    """Who runs what: a file stays with one worker, but each lesson in the browser takes as long as a file."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith("tests/browser/test_panels.py::") else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):

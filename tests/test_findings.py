@@ -1,8 +1,10 @@
 """The record of the experiments: complete, repeatable, and what the README's scorecard says of it."""
 
+import json
 from math import ceil, floor
 
 import pytest
+import torch
 
 from matchlib import findings
 from matchlib.causes import Setting, investigate
@@ -10,6 +12,7 @@ from matchlib.claims import NEIGHBOUR, STEERING
 from matchlib.evidence import SUPPORTED, Count, Finding
 from matchlib.experiments import EXPERIMENTS
 from matchlib.findings import HELD_OUT, SEEDS, load, shipped
+from matchlib.record import provenance
 from matchlib.runs import SHIPPED
 from matchlib.train import seeded
 
@@ -44,6 +47,13 @@ def test_bounds_are_never_rounded_the_flattering_way():
     n = Count(0, 1000)
     assert least([Finding("", "", "", "", n, Count(979, 1000))]) == "0.97"
     assert most([0.191, 0.02]) == "0.20" and most([0.19]) == "0.19"
+
+
+def test_the_record_begins_with_where_it_was_made():
+    first, *rest = map(json.loads, findings.RECORD.read_text().splitlines())
+    assert set(first) == {"provenance"} and set(first["provenance"]) == set(provenance(torch.device("cpu"), 0.0))
+    assert first["provenance"]["seconds"] > 60
+    assert len(rest) == sum(map(len, load().values())) and all("provenance" not in line for line in rest)
 
 
 def test_every_experiment_was_put_to_every_model():

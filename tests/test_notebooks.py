@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "course").glob("*.ipynb"))
 NOTEBOOKS = LESSONS + sorted((ROOT / "solutions").glob("*.ipynb"))
 RAISING = {"nbval-raises-exception", "raises-exception"}
+REASON, VIEW = "not_compared", "application/vnd.jupyter.widget-view+json"
+SEALED = re.compile(r"^\D*$|^[^:]*:$|^<Picture")  # a first line that tells no number: a head, a title, a picture
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"} | RAISING
 PICTURES = {"application/vnd.jupyter.widget-view+json", "image/png", "image/svg+xml"}
 MAGICS = {"matplotlib", "config"}
@@ -70,13 +72,36 @@ def complaints(notebook) -> list[str]:
     return found
 
 
+def unfolded(notebook) -> list[str]:
+    """What follows a **Predict** is folded away until its cell runs, and nothing else is; a panel never is."""
+    asked, found = None, []
+    for cell in [*notebook.cells, nbformat.v4.new_markdown_cell("**Predict**")]:
+        if cell.cell_type == "markdown" and "**Predict" in cell.source:
+            found += [f"Below {asked!r} no output is folded (jupyter.outputs_hidden)."] if asked else []
+            asked = cell.source[-60:]
+        elif cell.metadata.get("jupyter", {}).get("outputs_hidden"):
+            found += [] if asked else [f"The output of {cell.source[:60]!r} is folded, and no **Predict** is above it."]
+            found += [f"Folded, it gives away {line!r}." for line in first_line(cell) if not SEALED.search(line)]
+            found += ["A panel is folded away."] if any(VIEW in o.get("data", {}) for o in cell.outputs) else []
+            asked = None
+    return found
+
+
+def first_line(cell) -> list[str]:
+    """What JupyterLab shows beside the fold: the first line of the first output."""
+    texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs[:1]]
+    return [text.split("\n")[0] for text in texts]
+
+
 def complaints_of_cell(cell) -> list[str]:
     found, lines = [], [line.strip() for line in cell.source.splitlines()]
     of_nbval = {tag for tag in tags_of(cell) if tag in metadata_tags or tag.startswith("nbval")}
     if of_nbval - UNCOMPARED:
         found.append(f"the tags {sorted(of_nbval - UNCOMPARED)} are not among {sorted(UNCOMPARED)}.")
-    if of_nbval and not any(re.match(r"# nbval: \w", line) for line in lines):
-        found.append(f"no line '# nbval: ...' gives the reason for the tags {sorted(of_nbval)}.")
+    if bool(of_nbval) != bool(re.match(r"\w", cell.metadata.get(REASON, ""))):
+        found.append(
+            f"the metadata {REASON!r} must give a reason for the tags {sorted(of_nbval)}, and for nothing else."
+        )
     if any(line.lstrip("# ") in comment_markers for line in lines if line.startswith("#")):
         found.append("a comment steers nbval: use a tag, and say why.")
     if "execution" in cell.metadata:
@@ -102,7 +127,7 @@ def test_there_is_something_to_check():
 def test_notebook_is_in_order(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert complaints(notebook) == []
+    assert complaints(notebook) + (unfolded(notebook) if path in LESSONS else []) == []
     assert path.stat().st_size < 2_000_000, "over 2 MB: fewer or smaller pictures"
 
 
@@ -151,9 +176,21 @@ def shows(text: str):
     return change
 
 
-def is_tagged(*tags: str, source: str = "show()"):
+PREDICT = nbformat.v4.new_markdown_cell("**Predict** it.")
+PANEL = nbformat.v4.new_output("display_data", data={VIEW: {}})
+
+
+def folded(notebook) -> list:
+    """The cells, with a question before the first that shows something, and its output folded away."""
+    notebook.cells.insert(1, PREDICT)
+    notebook.cells[2].metadata["jupyter"] = {"outputs_hidden": True}
+    return notebook.cells
+
+
+def is_tagged(*tags: str, source: str = "show()", reason: str | None = None):
     def change(notebook):
-        notebook.cells[2].metadata["tags"], notebook.cells[2].source = list(tags), source
+        metadata = {"tags": list(tags)} | ({} if reason is None else {REASON: reason})
+        notebook.cells[2].update(metadata=nbformat.from_dict(metadata), source=source)
 
     return change
 
@@ -171,12 +208,21 @@ BROKEN = {
     "kernel": (lambda n: n.metadata.kernelspec.update(name="matchlib-env"), "kernelspec"),
     "nothing compared": (lambda n: n.cells[1].update(outputs=[]), "No cell is compared"),
     "all ignored": (
-        lambda n: n.cells[1].update(metadata={"tags": ["nbval-ignore-output"]}, source="# nbval: random\nshow()"),
+        lambda n: n.cells[1].update(metadata={"tags": ["nbval-ignore-output"], REASON: "random"}),
         "No cell is compared",
     ),
     "unknown tag": (is_tagged("nbval-chek-output"), "['nbval-chek-output'] are not among"),
-    "tag without a reason": (is_tagged("nbval-ignore-output"), "gives the reason for the tags"),
-    "an empty reason": (is_tagged("nbval-skip", source="# nbval:\nshow()"), "gives the reason for the tags"),
+    "tag without a reason": (is_tagged("nbval-ignore-output"), "must give a reason for the tags"),
+    "an empty reason": (is_tagged("nbval-skip", reason=" "), "must give a reason for the tags"),
+    "a reason without a tag": (is_tagged(reason="random"), "and for nothing else"),
+    "an answer below its question": (
+        lambda n: n.cells.insert(1, PREDICT),
+        "Below '**Predict** it.' no output is folded",
+    ),
+    "two questions": (lambda n: (folded(n), n.cells.insert(1, PREDICT)), "Below '**Predict** it.' no output is folded"),
+    "folded for nothing": (lambda n: (folded(n), n.cells.pop(1)), "is folded, and no **Predict** is above it"),
+    "a fold that tells": (lambda n: folded(n), "Folded, it gives away 'accuracy 0.99'"),
+    "a folded panel": (lambda n: folded(n)[2].update(outputs=[PANEL]), "A panel is folded away"),
     "comment marker": (says("# NBVAL_SKIP\nshow()"), "a comment steers nbval"),
     "error": (
         lambda n: n.cells[2].update(outputs=[nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]),
@@ -213,8 +259,10 @@ BROKEN = {
 def test_a_notebook_in_order_gets_no_complaint():
     assert complaints(in_order()) == []
     explained = in_order()
-    is_tagged("nbval-ignore-output", "hide-input", source="# nbval: a widget\nshow()")(explained)
-    assert complaints(explained) == []
+    is_tagged("nbval-ignore-output", "hide-input", reason="a widget")(explained)
+    shows("Of 1,000 questions:\naccuracy 0.99\n")(explained)
+    folded(explained)
+    assert complaints(explained) + unfolded(explained) == []
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -222,4 +270,5 @@ def test_a_broken_notebook_gets_its_complaint(name):
     change, expected = BROKEN[name]
     notebook = copy.deepcopy(in_order())
     change(notebook)
-    assert any(expected in complaint for complaint in complaints(notebook)), complaints(notebook)
+    found = complaints(notebook) + unfolded(notebook)
+    assert any(expected in complaint for complaint in found), found

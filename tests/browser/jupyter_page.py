@@ -67,6 +67,12 @@ class NotebookPage:
         self.page.wait_for_function(ENDED, polling=OFTEN, timeout=CELLS)
         self.page.bring_to_front()
 
+    def folded(self) -> list[int]:
+        """The places of the cells whose output is folded away."""
+        self.page.wait_for_function(READY, polling=OFTEN)
+        cells = f"{NOTEBOOK}.content.widgets"
+        return self.page.evaluate(f"[...{cells}.keys()].filter(place => {cells}[place].outputHidden)")
+
     def panels(self) -> dict[str, int]:
         """The panels that the notebook shows, by the names of its cells, and the place of each cell."""
         sources = self.page.evaluate(f"[...{NOTEBOOK}.content.model.cells].map(cell => cell.sharedModel.source)")
