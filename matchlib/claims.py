@@ -200,6 +200,18 @@ def markdown(claims: Iterable[Claim] | None = None) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def brief(claims: Iterable[Claim] | None = None) -> str:
+    """The table of the README in short: a row a claim, what decides and what stands beside it, counted if many."""
+    rows = [("", "claim", "lesson", "verdict", "at other sizes and lengths"), ("---",) * 5]
+    for claim in scorecard() if claims is None else claims:
+        first, *rest = (scale for scale in claim.scales if scale is not PAPER)
+        words = Counter(scale.verdict.word for scale in rest)
+        counted = [f"{word} ({times})" for word, times in words.items()]
+        beside = ", ".join(counted if len(rest) > 2 else [f"{s.verdict.word} (*{s.name}*)" for s in rest])
+        rows.append((claim.id, claim.says, claim.lesson, f"{_word(claim, first)} (*{first.name}*)", beside))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def as_json(claims: Iterable[Claim]) -> list[dict]:
     """The scorecard as JSON can keep it; a run that never generalises has null steps."""
     return [claim.record | {"commands": commands(claim)} for claim in claims]

@@ -7,11 +7,22 @@ import pytest
 from claims_work import SEEDS, fill, made, phase, write
 
 from matchlib import again, claims
-from matchlib.claims import CLAIMS, SMALLER, as_json, markdown, scorecard, text
+from matchlib.claims import CLAIMS, SMALLER, as_json, brief, markdown, scorecard, text
 from matchlib.record import RunError
 from matchlib.runs import SHIPPED
 from matchlib.shelf import records
-from matchlib.verdicts import NOT_JUDGED, NOT_MEASURED, NOT_REPRODUCED, PARTLY, REPRODUCED, REVERSED
+from matchlib.verdicts import (
+    NOT_JUDGED,
+    NOT_MEASURED,
+    NOT_REPRODUCED,
+    PAPER,
+    PARTLY,
+    REPRODUCED,
+    REVERSED,
+    Claim,
+    Scale,
+    Verdict,
+)
 
 FAST, SLOW = 500, 1500
 
@@ -157,11 +168,28 @@ def test_the_table_has_five_columns_whatever_is_said(folder):
     assert sum(row.startswith("| C2 |") for row in rows) == 1
 
 
-def test_the_readme_shows_the_scorecard():
+def test_the_short_table_says_what_decides_and_what_stands_beside_it():
+    few = Claim(
+        "C1",
+        "It matches",
+        "03",
+        scales=(Scale("mini", "", Verdict("partly")), Scale("small", "", Verdict("open")), PAPER),
+    )
+    rest = [Scale(str(n), "", Verdict(word)) for n, word in enumerate(("open", "partly", "open"))]
+    many = Claim("C2", "It helps", "05", scales=(Scale("mini", "", Verdict("partly")), *rest), qualified="by luck")
+    assert brief([few, many]).splitlines()[2:] == [
+        "| C1 | It matches | 03 | partly (*mini*) | open (*small*) |",
+        "| C2 | It helps | 05 | partly, by luck (*mini*) | open (2), partly (1) |",
+    ]
+    assert [row.split(" | ")[0] for row in brief().splitlines()[2:]] == [f"| {name}" for name in CLAIMS]
+
+
+def test_the_readme_shows_the_scorecard_in_short_and_whole():
     readme = (SHIPPED.parent.parent / "README.md").read_text()
-    _, _, rest = readme.partition("<!-- scorecard -->\n")
-    table, _, _ = rest.partition("\n<!-- /scorecard -->")
-    assert table.strip() == markdown()
+    for name, now in (("in short", brief()), ("scorecard", markdown())):
+        _, _, rest = readme.partition(f"<!-- {name} -->\n")
+        table, _, _ = rest.partition(f"\n<!-- /{name} -->")
+        assert table.strip() == now
 
 
 def test_a_part_is_three_seeds_a_side_of_the_records(folder):
