@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 LIMIT = 180  # seconds for it to start
@@ -29,9 +30,7 @@ def jupyterlab(home: Path, folder: Path, *arguments: str, **settings: str) -> It
         command = [sys.executable, "-m", "jupyterlab", *QUIET, *arguments]
         process = subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=log, stderr=log)
     try:
-        told = _told(Path(own["JUPYTER_RUNTIME_DIR"]), process, home / "log")
-        urlopen(f"{told['url']}api", timeout=LIMIT).close()  # it answers once all its files are written
-        yield told
+        yield told(Path(own["JUPYTER_RUNTIME_DIR"]), process, home / "log")
     finally:
         process.terminate()
         try:
@@ -41,12 +40,17 @@ def jupyterlab(home: Path, folder: Path, *arguments: str, **settings: str) -> It
             process.wait()
 
 
-def _told(runtime: Path, process: subprocess.Popen, log: Path) -> dict:
-    """What a server that is ready says of itself."""
+def told(runtime: Path, process: subprocess.Popen, log: Path) -> dict:
+    """What a server says of itself, once it answers: it writes that down a moment before it listens."""
     until = time.monotonic() + LIMIT
     while time.monotonic() < until and process.poll() is None:
         for path in runtime.glob("jpserver-*.json"):
             if (text := path.read_text()).rstrip().endswith("}"):
-                return json.loads(text)
+                said = json.loads(text)
+                try:
+                    urlopen(f"{said['url']}api", timeout=LIMIT).close()
+                except URLError:  # not yet
+                    continue
+                return said
         time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start within {LIMIT} s:\n{log.read_text()[-2000:]}")
